@@ -132,7 +132,7 @@ impl Scene {
             at: self.now.wall,
             register: Energy::ZERO,
         };
-        self.shard.charger_says(link(number), FromCharger::Start(start), self.now).expect("room");
+        self.shard.on_charger_message(link(number), FromCharger::Start(start), self.now).expect("room");
         self.settle();
     }
 
@@ -142,7 +142,7 @@ impl Scene {
         self.now.mono = self.now.mono.after(TimeSpan::from_secs(1));
         for number in 0..CHARGERS {
             let message = FromCharger::Reading { session: SessionKey(1), reading: self.reading(sequence) };
-            self.shard.charger_says(link(number), message, self.now).expect("room");
+            self.shard.on_charger_message(link(number), message, self.now).expect("room");
             if number % 256 == 255 {
                 self.settle();
             }

@@ -276,7 +276,7 @@ pub const UNDELIVERED_MAX: usize = 16 * 1024;
 pub const START_WAIT_MAX: TimeSpan = TimeSpan::from_secs(3);
 
 /// Answers, backups and requests in the mailbox of the snapshot scheduler.
-pub const KEEPER_MAILBOX: usize = 512;
+pub const SNAPSHOT_SCHEDULER_MAILBOX: usize = 512;
 
 /// Cells that a shard writes for a snapshot between other work: some 0.2 ms.
 pub const SNAPSHOT_CELLS_AT_ONCE: usize = 256;
@@ -405,7 +405,7 @@ pub const CHARGERS_PER_PARTITION: usize = 1 << 20;
 pub const SNAPSHOTS_UNDER_WAY: usize = 2;
 
 /// Requests for a cycle of snapshots that may wait for the current one.
-pub const KEEPER_WAITING: usize = 16;
+pub const SNAPSHOT_REQUESTS_WAITING: usize = 16;
 
 /// Requests that the console processes at once.
 pub const CONSOLE_QUESTIONS: usize = 64;

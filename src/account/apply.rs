@@ -1,6 +1,6 @@
 //! Applies an event to an account. Cannot fail; asserts the assumptions of the decision.
 
-use super::state::{Grant, Hold, Order, Remembered, Taken, Told, session_time_ms};
+use super::state::{Answered, Grant, Hold, Order, Remembered, Taken, session_time_ms};
 use super::{Account, Asked, Event, HoldState, Movement, MovementKind, OpenAccount, Parts, Rejection, TopUpSource};
 use crate::limits;
 use crate::units::{Amount, HoldId, OpId, Timestamp};
@@ -57,7 +57,7 @@ pub fn apply(account: &mut Account, event: &Event) {
             assert!(before.is_none(), "a hold is placed once");
             open.held = open.held.plus(*reserved);
             open.open_holds += 1;
-            open.remember(HoldId(*op), *op, *asked, Told::Done(reserved.total()));
+            open.remember(HoldId(*op), *op, *asked, Answered::Done(reserved.total()));
         }
         Event::Refused { op, hold, asked, rejection, .. } => open.refused(*op, *hold, *asked, *rejection),
         Event::HoldAdjusted { op, hold, asked, reserved, .. } => {
@@ -65,7 +65,7 @@ pub fn apply(account: &mut Account, event: &Event) {
             open.held = open.held.minus(before).plus(*reserved);
             open.set(*hold, HoldState::Open { reserved: *reserved, taken });
             let total = reserved.total() + taken.captured.total();
-            open.remember(*hold, *op, *asked, Told::Done(total));
+            open.remember(*hold, *op, *asked, Answered::Done(total));
         }
         Event::Captured { at, op, hold, taken: captured, last, promotion_expires_at } => {
             let (reserved, mut taken) = open.open_hold(*hold);
@@ -76,7 +76,7 @@ pub fn apply(account: &mut Account, event: &Event) {
             open.spend(*captured);
             open.held = open.held.minus(*captured);
             let asked = Asked::Capture { amount: captured.total(), last: *last };
-            open.remember(*hold, *op, asked, Told::Done(captured.total()));
+            open.remember(*hold, *op, asked, Answered::Done(captured.total()));
             open.moved(*at, *op, MovementKind::Capture, Parts::default().minus(*captured));
             if *last {
                 open.end(*at, *hold, rest, HoldState::Captured(taken))
@@ -87,7 +87,7 @@ pub fn apply(account: &mut Account, event: &Event) {
         Event::Released { at, op, hold, released } => {
             let (reserved, taken) = open.open_hold(*hold);
             assert_eq!(reserved, *released, "a release releases what is reserved");
-            open.remember(*hold, *op, Asked::Release, Told::Done(released.total()));
+            open.remember(*hold, *op, Asked::Release, Answered::Done(released.total()));
             let state = match taken.captured.total() {
                 0 => HoldState::Released,
                 _ => HoldState::Captured(taken),
@@ -98,7 +98,7 @@ pub fn apply(account: &mut Account, event: &Event) {
             let reversed = Hold { state: HoldState::Reversed, operations: Vec::with_capacity(1), forgotten_up_to: 0 };
             let before = open.holds.insert(*hold, reversed);
             assert!(before.is_none(), "only a hold that was never seen is reversed");
-            open.remember(*hold, *op, Asked::Release, Told::NothingToRelease);
+            open.remember(*hold, *op, Asked::Release, Answered::NothingToRelease);
             open.closed.push_back((*at, *hold));
             open.forget(*at);
         }
@@ -116,7 +116,7 @@ pub fn apply(account: &mut Account, event: &Event) {
                 let (remaining, expires_at) = (returned.promotional, *promotion_expires_at);
                 open.grant(Grant { op: *op, remaining, lapsed_parts: 0, expires_at });
             }
-            open.remember(*hold, *op, *asked, Told::Done(returned.total()));
+            open.remember(*hold, *op, *asked, Answered::Done(returned.total()));
             open.moved(*at, *op, MovementKind::Refund, *returned);
         }
         Event::ToppedUp { at, op, amount, source } => {
@@ -215,19 +215,19 @@ impl OpenAccount {
             }
         }
         if self.holds.contains_key(&hold) {
-            self.remember(hold, op, asked, Told::Refused(rejection));
+            self.remember(hold, op, asked, Answered::Refused(rejection));
         }
     }
 
     /// Keeps an operation's answer with its hold, and drops the oldest that is not needed any more.
-    fn remember(&mut self, hold: HoldId, op: OpId, asked: Asked, told: Told) {
+    fn remember(&mut self, hold: HoldId, op: OpId, asked: Asked, answered: Answered) {
         let hold = self.holds.get_mut(&hold).expect("operations of known holds are remembered");
-        hold.operations.push(Remembered { ordinal: op.ordinal(), asked, told });
+        hold.operations.push(Remembered { ordinal: op.ordinal(), asked, answered });
         if hold.operations.len() <= limits::ACCOUNT_OPERATIONS_PER_HOLD {
             return;
         }
         let forgettable = |operation: &Remembered| match operation.asked {
-            Asked::Hold { .. } | Asked::Capture { .. } => matches!(operation.told, Told::Refused(_)),
+            Asked::Hold { .. } | Asked::Capture { .. } => matches!(operation.answered, Answered::Refused(_)),
             Asked::Adjust { .. } | Asked::Release | Asked::Refund { .. } => true,
         };
         if let Some(oldest) = hold.operations.iter().position(forgettable) {

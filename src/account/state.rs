@@ -145,14 +145,14 @@ pub struct Remembered {
     /// The body of the request.
     pub asked: Asked,
     /// The answer.
-    pub told: Told,
+    pub answered: Answered,
 }
 
-stored!(struct Remembered { 0: ordinal, 1: asked, 2: told });
+stored!(struct Remembered { 0: ordinal, 1: asked, 2: answered });
 
 /// A stored answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Told {
+pub enum Answered {
     /// Done, for this many minor units.
     Done(i64),
     /// Refused.
@@ -161,7 +161,7 @@ pub enum Told {
     NothingToRelease,
 }
 
-stored!(enum Told { 0: Done(minor), 1: Refused(rejection), 2: NothingToRelease });
+stored!(enum Answered { 0: Done(minor), 1: Refused(rejection), 2: NothingToRelease });
 
 /// A stored order that is not a payment operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -44,14 +44,14 @@ impl Place {
 
 /// Where everything is at one moment.
 #[derive(Clone, Default)]
-pub struct Places {
+pub struct ShardTable {
     shards: Vec<Place>,
     /// The actors in which the shards are opened, open or not: connections are attached to these.
     actors: Vec<Addr<ShardActor>>,
     processors: BTreeMap<ProcessorId, Addr<ProcessorActor>>,
 }
 
-impl Places {
+impl ShardTable {
     /// The shards, in their order.
     pub fn shards(&self) -> &[Place] {
         &self.shards
@@ -69,12 +69,12 @@ impl Places {
 }
 
 /// The routing table, as a connection looks into it at each read: without a lock or a shared counter.
-pub type PlacesSeen = Cache<Arc<ArcSwap<Places>>, Arc<Places>>;
+pub type CachedShardTable = Cache<Arc<ArcSwap<ShardTable>>, Arc<ShardTable>>;
 
 /// The routing table of a process, and its askers.
 pub struct Directory {
     node_config: Arc<NodeConfig>,
-    places: Arc<ArcSwap<Places>>,
+    places: Arc<ArcSwap<ShardTable>>,
     clock: Arc<dyn Clock>,
     replies: Arc<ReplyTable>,
 }
@@ -94,7 +94,7 @@ impl Directory {
     /// A table in which no shard is open.
     pub fn new(node_config: Arc<NodeConfig>, clock: Arc<dyn Clock>) -> Directory {
         let shards = vec![Place::NotOpen; usize::from(node_config.shards)];
-        let places = Arc::new(ArcSwap::from_pointee(Places { shards, ..Places::default() }));
+        let places = Arc::new(ArcSwap::from_pointee(ShardTable { shards, ..ShardTable::default() }));
         Directory { node_config, places, clock, replies: ReplyTable::new(NodeNumber::default()) }
     }
 
@@ -109,24 +109,24 @@ impl Directory {
     }
 
     /// The table as it is now.
-    pub fn places(&self) -> Guard<Arc<Places>> {
+    pub fn places(&self) -> Guard<Arc<ShardTable>> {
         self.places.load()
     }
 
     /// The table for one that looks into it often.
-    pub fn places_seen(&self) -> PlacesSeen {
+    pub fn cached_table(&self) -> CachedShardTable {
         Cache::new(Arc::clone(&self.places))
     }
 
     /// Enters the actors in which shards are opened, in the order of the shards.
     pub(super) fn set_actors(&self, actors: &[Addr<ShardActor>]) {
-        self.places.rcu(|before| Places { actors: actors.to_vec(), ..Places::clone(before) });
+        self.places.rcu(|before| ShardTable { actors: actors.to_vec(), ..ShardTable::clone(before) });
     }
 
     /// Enters where a shard is from now on.
     pub(super) fn set_place(&self, shard: u16, place: &Place) {
         self.places.rcu(|before| {
-            let mut after = Places::clone(before);
+            let mut after = ShardTable::clone(before);
             if let Some(entry) = after.shards.get_mut(usize::from(shard)) {
                 entry.clone_from(place);
             }
@@ -203,7 +203,7 @@ impl Directory {
         }
         let started = start();
         self.places.rcu(|before| {
-            let mut after = Places::clone(before);
+            let mut after = ShardTable::clone(before);
             after.processors.entry(id.clone()).or_insert_with(|| started.clone());
             after
         });

@@ -117,9 +117,9 @@ impl Message for Take {
 }
 
 /// A question to the shard; the answer goes to the asker.
-pub struct Look(pub Query, pub ReplyTo);
+pub struct RunQuery(pub Query, pub ReplyTo);
 
-impl Message for Look {
+impl Message for RunQuery {
     type Result = ();
 }
 
@@ -451,10 +451,10 @@ impl Handler<Drain> for ShardActor {
     }
 }
 
-impl Handler<Look> for ShardActor {
+impl Handler<RunQuery> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, Look(query, to): Look, _: &mut Context<ShardActor>) {
+    fn handle(&mut self, RunQuery(query, to): RunQuery, _: &mut Context<ShardActor>) {
         // An asker of a shard that is not open gets no answer.
         if let Some(driver) = &self.driver {
             driver.ask(&query, to, &mut self.outputs);

@@ -14,7 +14,7 @@ use crate::node::log_figures::LogFigures;
 use crate::node::shard::Shard;
 use crate::node::snapshot::Taken;
 use crate::node::snapshot_policy::SnapshotPolicy;
-use crate::node::snapshot_schedule::{Asked, Doing, LOOK, Schedule};
+use crate::node::snapshot_schedule::{Asked, CHECK_INTERVAL, Doing, Schedule};
 use crate::units::PartitionId;
 use actix::prelude::SendError;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
@@ -173,8 +173,10 @@ impl Actor for SnapshotScheduler {
     type Context = Context<SnapshotScheduler>;
 
     fn started(&mut self, context: &mut Context<SnapshotScheduler>) {
-        context.set_mailbox_capacity(limits::KEEPER_MAILBOX.max(usize::from(self.directory.node_config().shards)));
-        context.run_interval(LOOK, |snapshot_scheduler, context| {
+        context.set_mailbox_capacity(
+            limits::SNAPSHOT_SCHEDULER_MAILBOX.max(usize::from(self.directory.node_config().shards)),
+        );
+        context.run_interval(CHECK_INTERVAL, |snapshot_scheduler, context| {
             let (schedule, mut errands) = snapshot_scheduler.parts(context);
             schedule.go_on(Instant::now(), &mut errands);
         });

@@ -4,7 +4,7 @@ use super::paging::{Page, Paged};
 use super::refused::Refused;
 use super::settled::BatchRow;
 use super::views::{Unanswered, Views};
-use crate::billing::reconciliation::lay::{Facts, Verdict, told};
+use crate::billing::reconciliation::lay::{Facts, Verdict, reference_mark};
 use crate::billing::reconciliation::older::Older;
 use crate::billing::reconciliation::received::Received;
 use crate::billing::reconciliation::register::{BatchKey, Booking, Line, Part, Refusal};
@@ -100,7 +100,7 @@ impl Views {
             for (_, received, _) in kept.iter().filter(|(of, ..)| of.0 == key.0) {
                 received.each_booked(&mut |line, verdict| {
                     facts.settled.extend(verdict.settles());
-                    facts.told.extend(told(line));
+                    facts.reported.extend(reference_mark(line));
                 });
             }
         }

@@ -126,12 +126,12 @@ impl Views {
         let (books, mut entries) = self.entries()?;
         entries.retain(|entry| since.is_none_or(|since| entry.at() >= since));
         entries.sort_by_key(Entry::at);
-        let mut told = Books::default();
-        entries.iter().for_each(|entry| told.post(entry));
+        let mut listed = Books::default();
+        entries.iter().for_each(|entry| listed.post(entry));
         let failed = |error: io::Error| Refused::failed(error);
         let mut exporter = Exporter::new(Vec::new(), format).map_err(failed)?;
         let first = since.or(entries.first().map(Entry::at)).unwrap_or_default();
-        for entry in brought_forward(&books, &told, first).iter().chain(&entries) {
+        for entry in brought_forward(&books, &listed, first).iter().chain(&entries) {
             exporter.entry(entry).map_err(failed)?;
         }
         let text = exporter.finish(&books).map_err(failed)?;
@@ -176,10 +176,10 @@ fn trial_row((name, currency): &BookKey, balance: Balance) -> TrialRow {
 }
 
 /// Difference of the balances to these entries: one entry per currency and ledger.
-fn brought_forward(books: &Books, told: &Books, at: Timestamp) -> Vec<Entry> {
+fn brought_forward(books: &Books, listed: &Books, at: Timestamp) -> Vec<Entry> {
     let mut groups: Vec<((Ledger, Currency), Vec<Leg>)> = Vec::new();
     for (name, currency, balance) in books.balances() {
-        let net = balance.net_debit() - told.balance(name, currency).net_debit();
+        let net = balance.net_debit() - listed.balance(name, currency).net_debit();
         let side = if net > 0 { Side::Debit } else { Side::Credit };
         let Ok(minor) = i64::try_from(net.abs()) else { continue };
         if minor == 0 {

@@ -50,4 +50,4 @@ pub use settled::{
     BatchPlace, BatchRow, DiffersRow, ExtraRow, GRACE, LinePlace, Report, SettledRow, SettledSummary, SettledView,
 };
 pub use timeline::TimelineRow;
-pub use views::{Heard, TIMEOUT, Unanswered, Views, ask_all};
+pub use views::{Gathered, TIMEOUT, Unanswered, Views, ask_all};

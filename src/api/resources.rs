@@ -3,7 +3,7 @@
 use super::paging::{First, Page, Paged};
 use super::sessions::{OperationRow, hold_state, operations};
 use super::timeline::{self, TimelineRow};
-use super::views::{Heard, Unanswered, Views};
+use super::views::{Gathered, Unanswered, Views};
 use crate::actors::Addr;
 use crate::actors::directory::Directory;
 use crate::actors::reply_table::Asker;
@@ -193,7 +193,7 @@ impl Views {
             items.iter().filter_map(|id| actors.get(*id)).map(|actor| report(directory, actor)).collect();
         let of = asked.len();
         let answers = asked.into_iter().flatten().filter_map(|asker| asker.wait().ok()).map(|known| processor(&known));
-        let reported: Vec<ProcessorRow> = Heard { answers: answers.collect(), whom: PROCESSORS, of }.whole()?;
+        let reported: Vec<ProcessorRow> = Gathered { answers: answers.collect(), whom: PROCESSORS, of }.whole()?;
         let mut reported: BTreeMap<String, ProcessorRow> =
             reported.into_iter().map(|row| (row.id.clone(), row)).collect();
         let rows = items.into_iter().map(|id| {
@@ -232,7 +232,9 @@ impl Views {
         let (mut row, capabilities, overdue) = match actors.get(id) {
             Some(actor) => {
                 let answers = report(directory, actor).and_then(|asker| asker.wait().ok()).into_iter().collect();
-                let Some(known) = (Heard { answers, whom: PROCESSORS, of: 1 }).whole()?.pop() else { return Ok(None) };
+                let Some(known) = (Gathered { answers, whom: PROCESSORS, of: 1 }).whole()?.pop() else {
+                    return Ok(None);
+                };
                 (processor(&known), known.capabilities, known.counts.overdue)
             }
             None => {

@@ -66,14 +66,14 @@ pub(super) fn asked_and_answered(payment: &Payment, number: Ordinal) -> (Option<
     let of = || payment.history().filter(|moment| moment.operation == number);
     let asked = of().find(|moment| matches!(moment.kind, HistoryKind::Asked { .. })).map(|moment| moment.at);
     let ended = payment.past_operations().iter().any(|past| past.number == number);
-    let is_outcome = |said: &HistoryKind| {
+    let is_outcome = |happened: &HistoryKind| {
         matches!(
-            said,
+            happened,
             HistoryKind::Approved { .. }
                 | HistoryKind::Declined { .. }
                 | HistoryKind::NothingThere { .. }
                 | HistoryKind::NotExecuted(_)
-        ) || matches!(said, HistoryKind::GivenUp(_) | HistoryKind::Abandoned | HistoryKind::LateApproval { .. })
+        ) || matches!(happened, HistoryKind::GivenUp(_) | HistoryKind::Abandoned | HistoryKind::LateApproval { .. })
     };
     let answered = of().filter(|moment| ended && is_outcome(&moment.kind)).map(|moment| moment.at).next();
     (asked, answered)
@@ -97,15 +97,15 @@ fn rows(payment: &Payment, wanted: impl Fn(&HistoryEntry) -> bool) -> Vec<Timeli
 }
 
 fn row(payment: &Payment, entry: &HistoryEntry, attempt: u16, first: Timestamp) -> TimelineRow {
-    let HistoryEntry { at, operation, kind: said } = entry;
+    let HistoryEntry { at, operation, kind: happened } = entry;
     let major = |minor: i64| Amount::new(minor, payment.currency()).major();
     let processor = processor(payment, *operation);
-    let by = match said.by() {
+    let by = match happened.by() {
         HistorySource::Gate => "gate".to_owned(),
         HistorySource::Processor => processor.clone(),
         HistorySource::Owner => "session".to_owned(),
     };
-    let (what, text, amount, code) = told(said, &kind(payment, *operation), &processor, attempt, major);
+    let (what, text, amount, code) = described(happened, &kind(payment, *operation), &processor, attempt, major);
     TimelineRow {
         at: at.to_string(),
         after_ms: at.since(first).ms(),
@@ -113,19 +113,25 @@ fn row(payment: &Payment, entry: &HistoryEntry, attempt: u16, first: Timestamp) 
         operation: (operation.0 != 0).then(|| payment.operation_id(*operation).to_string()),
         what: what.to_owned(),
         text,
-        attempt: matches!(said, HistoryKind::Asked { .. } | HistoryKind::AskedAgain { .. }).then_some(attempt),
+        attempt: matches!(happened, HistoryKind::Asked { .. } | HistoryKind::AskedAgain { .. }).then_some(attempt),
         amount,
         code,
-        by_inquiry: is_told_by_inquiry(said),
+        by_inquiry: is_found_by_inquiry(happened),
     }
 }
 
-type Told = (&'static str, String, Option<Decimal>, Option<String>);
+type Described = (&'static str, String, Option<Decimal>, Option<String>);
 
-fn told(said: &HistoryKind, kind: &str, processor: &str, attempt: u16, major: impl Fn(i64) -> Decimal) -> Told {
-    let after_inquiry = if is_told_by_inquiry(said) { ", as an inquiry found out" } else { "" };
+fn described(
+    happened: &HistoryKind,
+    kind: &str,
+    processor: &str,
+    attempt: u16,
+    major: impl Fn(i64) -> Decimal,
+) -> Described {
+    let after_inquiry = if is_found_by_inquiry(happened) { ", as an inquiry found out" } else { "" };
     let plain = |what, text: String| (what, text, None, None);
-    match said {
+    match happened {
         HistoryKind::Asked { amount_minor } => {
             let amount = major(*amount_minor);
             ("asked", format!("asks {processor}: {kind} {amount} (attempt 1)"), Some(amount), None)
@@ -188,8 +194,8 @@ fn told(said: &HistoryKind, kind: &str, processor: &str, attempt: u16, major: im
             plain("window_passed", format!("{percent} % of the time in which it can succeed have passed"))
         }
         HistoryKind::Expiring { expires_at } => plain("expiring", format!("the hold lapses at {expires_at}")),
-        HistoryKind::Expired { told: true } => plain("expired", "the hold lapsed".to_owned()),
-        HistoryKind::Expired { told: false } => plain("expired", "the hold lapsed, by its age".to_owned()),
+        HistoryKind::Expired { reported: true } => plain("expired", "the hold lapsed".to_owned()),
+        HistoryKind::Expired { reported: false } => plain("expired", "the hold lapsed, by its age".to_owned()),
         HistoryKind::CaptureReversed { amount_minor } => {
             let amount = major(*amount_minor);
             ("capture_reversed", format!("the capture failed after all: {amount}"), Some(amount), None)
@@ -222,8 +228,8 @@ fn told(said: &HistoryKind, kind: &str, processor: &str, attempt: u16, major: im
     }
 }
 
-fn is_told_by_inquiry(said: &HistoryKind) -> bool {
-    match said {
+fn is_found_by_inquiry(happened: &HistoryKind) -> bool {
+    match happened {
         HistoryKind::Accepted { inquiry, .. }
         | HistoryKind::Approved { inquiry, .. }
         | HistoryKind::Declined { inquiry, .. }
@@ -256,21 +262,21 @@ mod tests {
     };
     use crate::units::{Currency, Mono, Now, PartitionId, PaymentId, ProcessorId, TimeSpan};
 
-    struct Desk {
+    struct Payer {
         payment: Payment,
         now: Now,
         sent: Vec<Operation>,
     }
 
-    impl Desk {
-        fn new() -> Desk {
+    impl Payer {
+        fn new() -> Payer {
             let wall = Timestamp::parse_rfc3339("2026-11-22T14:03:07Z").unwrap();
             let id = PaymentId::new(wall, PartitionId(1), 7);
             let now = Now { wall, mono: Mono(1_000) };
-            Desk { payment: Payment::new(id, Currency::EUR), now, sent: Vec::new() }
+            Payer { payment: Payment::new(id, Currency::EUR), now, sent: Vec::new() }
         }
 
-        fn say(&mut self, command: Command) {
+        fn send(&mut self, command: Command) {
             let decided = payment::decide(&self.payment, command, self.now, &Policy::default());
             decided.events.iter().for_each(|event| payment::apply(&mut self.payment, event));
             self.payment.arm(self.now, &Policy::default());
@@ -292,31 +298,31 @@ mod tests {
             let outcome = Outcome::Approved { amount, processor_ref, expires_at: None };
             let callback = CallbackId(callback);
             let answer = Answer { callback, operation: operation.id, hold: operation.hold, outcome };
-            self.say(Command::Answer { from: operation.processor, answer });
+            self.send(Command::Answer { from: operation.processor, answer });
         }
     }
 
     #[test]
     fn a_timeline_says_who_said_what_when() {
-        let mut desk = Desk::new();
-        desk.say(Command::Authorize {
+        let mut payer = Payer::new();
+        payer.send(Command::Authorize {
             processor: ProcessorId::new("acme-cards").unwrap(),
             capabilities: HoldCapabilities::of(&crate::account::capabilities(vec![Currency::EUR])),
             credential: Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() },
             amount: Amount::new(4_500, Currency::EUR),
             partial_ok: false,
         });
-        desk.later(8_000);
-        desk.say(Command::Tick);
-        desk.later(81);
-        desk.answer(1, 4_500);
-        desk.later(5);
-        desk.answer(1, 4_500);
-        desk.say(Command::Capture { owed: Amount::new(960, Currency::EUR), extent: Extent::Final });
-        let rows = of_operation(&desk.payment, Ordinal(1));
-        let told: Vec<_> = rows.iter().map(|row| (row.after_ms, &*row.by, &*row.what, row.attempt)).collect();
+        payer.later(8_000);
+        payer.send(Command::Tick);
+        payer.later(81);
+        payer.answer(1, 4_500);
+        payer.later(5);
+        payer.answer(1, 4_500);
+        payer.send(Command::Capture { owed: Amount::new(960, Currency::EUR), extent: Extent::Final });
+        let rows = of_operation(&payer.payment, Ordinal(1));
+        let described: Vec<_> = rows.iter().map(|row| (row.after_ms, &*row.by, &*row.what, row.attempt)).collect();
         assert_eq!(
-            told,
+            described,
             [
                 (0, "gate", "asked", Some(1)),
                 (8_000, "gate", "unknown", None),
@@ -328,9 +334,9 @@ mod tests {
         assert_eq!(rows[0].text, "asks acme-cards: authorize 45.00 (attempt 1)");
         assert_eq!(rows[0].at, "2026-11-22T14:03:07Z");
         assert_eq!(rows[3].text, "authorize approved: 45.00");
-        let (asked, answered) = asked_and_answered(&desk.payment, Ordinal(1));
+        let (asked, answered) = asked_and_answered(&payer.payment, Ordinal(1));
         assert_eq!(answered.unwrap().since(asked.unwrap()).ms(), 8_081);
-        let whole: Vec<String> = of_payment(&desk.payment).into_iter().skip(5).map(|row| row.text).collect();
+        let whole: Vec<String> = of_payment(&payer.payment).into_iter().skip(5).map(|row| row.text).collect();
         assert_eq!(
             whole,
             ["9.60 is owed and to be taken; the rest is released", "asks acme-cards: capture 9.60 (attempt 1)"]

@@ -9,7 +9,7 @@ use crate::accounting::pages;
 use crate::actors::Addr;
 use crate::actors::directory::Directory;
 use crate::actors::reply_table::Asker;
-use crate::actors::shard_actor::{Look, ShardActor};
+use crate::actors::shard_actor::{RunQuery, ShardActor};
 use crate::actors::snapshot_scheduler::SnapshotScheduler;
 use crate::billing::BillingError;
 use crate::journal::{Archive, ById, Failure};
@@ -75,7 +75,7 @@ pub enum Unanswered {
 
 /// Answers that were received.
 #[derive(Debug)]
-pub struct Heard<T> {
+pub struct Gathered<T> {
     /// The answers, in the order of the sources.
     pub answers: Vec<T>,
     /// The kind of source, in the plural.
@@ -84,7 +84,7 @@ pub struct Heard<T> {
     pub of: usize,
 }
 
-impl<T> Heard<T> {
+impl<T> Gathered<T> {
     /// The answers of all; if one is missing, none.
     pub fn whole(self) -> Result<Vec<T>, Unanswered> {
         match self.silent() {
@@ -99,7 +99,7 @@ impl<T> Heard<T> {
     }
 }
 
-impl<T> Heard<Option<T>> {
+impl<T> Gathered<Option<T>> {
     /// The item that one of them has. `None` only when all of them answered without it.
     pub fn found(mut self) -> Result<Option<T>, Unanswered> {
         match self.answers.iter_mut().find_map(Option::take) {
@@ -144,21 +144,21 @@ impl Views {
     }
 
     /// Sends the same question to every shard.
-    pub(super) fn ask<Q: Ask>(&self, question: Q) -> Heard<Q::Answer> {
+    pub(super) fn ask<Q: Ask>(&self, question: Q) -> Gathered<Q::Answer> {
         match &self.shards {
             Shards::Running(directory) => {
-                Heard { answers: ask_these(directory, .., self.timeout, &question), ..unheard(directory) }
+                Gathered { answers: ask_these(directory, .., self.timeout, &question), ..nothing_gathered(directory) }
             }
             Shards::Opened(shards) => {
                 let shards = shards.lock().unwrap_or_else(PoisonError::into_inner);
                 let answers = shards.iter().map(|shard| question.answer(shard)).collect();
-                Heard { answers, whom: SHARDS, of: shards.len() }
+                Gathered { answers, whom: SHARDS, of: shards.len() }
             }
         }
     }
 
     /// Whether each shard answers: how many do, and how many there are.
-    pub fn awake(&self) -> Heard<()> {
+    pub fn awake(&self) -> Gathered<()> {
         self.ask(query::Alive)
     }
 
@@ -203,12 +203,12 @@ impl Views {
     }
 
     /// Asks the shard that runs a partition.
-    pub(super) fn ask_home<Q: Ask>(&self, partition: PartitionId, question: Q) -> Heard<Q::Answer> {
+    pub(super) fn ask_home<Q: Ask>(&self, partition: PartitionId, question: Q) -> Gathered<Q::Answer> {
         let Shards::Running(directory) = &self.shards else { return self.ask(question) };
         let Some(home) = directory.node_config().shard_of(partition).map(usize::from) else {
-            return Heard { answers: Vec::new(), whom: SHARDS, of: 0 };
+            return Gathered { answers: Vec::new(), whom: SHARDS, of: 0 };
         };
-        Heard { answers: ask_these(directory, home..=home, self.timeout, &question), whom: SHARDS, of: 1 }
+        Gathered { answers: ask_these(directory, home..=home, self.timeout, &question), whom: SHARDS, of: 1 }
     }
 
     /// An archived session.
@@ -290,13 +290,13 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 const SHARDS: &str = "shards";
 
 /// Sends the same question to every shard, all at the same time.
-pub fn ask_all<Q: Ask>(directory: &Directory, question: &Q) -> Heard<Q::Answer> {
-    Heard { answers: ask_these(directory, .., TIMEOUT, question), ..unheard(directory) }
+pub fn ask_all<Q: Ask>(directory: &Directory, question: &Q) -> Gathered<Q::Answer> {
+    Gathered { answers: ask_these(directory, .., TIMEOUT, question), ..nothing_gathered(directory) }
 }
 
 /// No answers yet.
-fn unheard<T>(directory: &Directory) -> Heard<T> {
-    Heard { answers: Vec::new(), whom: SHARDS, of: usize::from(directory.node_config().shards) }
+fn nothing_gathered<T>(directory: &Directory) -> Gathered<T> {
+    Gathered { answers: Vec::new(), whom: SHARDS, of: usize::from(directory.node_config().shards) }
 }
 
 /// A shard that is not open, or with a full mailbox, has not received the question, and counts as one without an answer.
@@ -310,7 +310,7 @@ fn ask_these<Q: Ask>(
     let shards = places.shards().iter().enumerate().filter(|(index, _)| which.contains(index));
     let ask = |shard: &Addr<ShardActor>| -> Option<Asker<query::Answer>> {
         let asker = directory.replies().asker(timeout).ok()?;
-        shard.try_send(Look(question.clone().into(), asker.to())).ok()?;
+        shard.try_send(RunQuery(question.clone().into(), asker.to())).ok()?;
         Some(asker)
     };
     // All are asked before the first answer is waited for.

@@ -102,11 +102,11 @@ fn files(config: &Config) -> Vec<Finding> {
     if missing.is_empty() {
         return vec![Finding::good("config", "every setting is valid, every file that it names is there")];
     }
-    let told = |(section, key, path): &(&str, &str, std::path::PathBuf)| {
+    let report = |(section, key, path): &(&str, &str, std::path::PathBuf)| {
         let detail = format!("{section}.{key} names {}, which is not there", path.display());
         Finding::wrong("config", detail, "make the file, or change the setting")
     };
-    missing.iter().map(told).collect()
+    missing.iter().map(report).collect()
 }
 
 /// Files with secrets that cannot be used. A missing one is reported elsewhere, or made at the first start.
@@ -156,19 +156,19 @@ fn certificates(config: &Config, now: Timestamp) -> Vec<Finding> {
         found.push(Finding::wrong("certificates", detail, help));
     }
     let mut expiries = BTreeSet::new();
-    let mut told = BTreeSet::new();
+    let mut report = BTreeSet::new();
     for listener in [ListenerKind::Chargers, ListenerKind::Processors] {
         match Tls::new(config.tls_policy(listener), Source::Files(config.tls_files(listener))) {
             Ok(tls) => expiries.extend(tls.expiries().into_iter().map(|(name, at)| (at, name))),
             // What the next start renews by itself is no reason to refuse it.
             Err(error) if own && error.is_of_time() => {
                 let help = "the next start renews it; `wattstile cert renew` does now";
-                if told.insert(error.to_string()) {
+                if report.insert(error.to_string()) {
                     found.push(Finding::warning("certificates", error, help));
                 }
             }
             Err(error) => {
-                if told.insert(error.to_string()) {
+                if report.insert(error.to_string()) {
                     let detail = format!("the listener for {listener}: {error}");
                     found.push(Finding::wrong("certificates", detail, "`wattstile cert check` tells more"));
                 }
@@ -245,11 +245,11 @@ pub(crate) fn assigned(config: &Config, tariffs: &Tariffs, now: Timestamp) -> Ve
 /// What the linter warns of in the tariffs of the folder: a price that is probably not meant.
 pub(crate) fn doubtful(findings: &[(String, tariff::Finding)]) -> Vec<Finding> {
     let warnings = findings.iter().filter(|(_, finding)| finding.severity != Severity::Note);
-    let told = |(file, finding): &(String, tariff::Finding)| {
+    let report = |(file, finding): &(String, tariff::Finding)| {
         let help = finding.help.as_deref().unwrap_or("`wattstile tariff lint` shows the place");
         Finding::warning("tariffs", format!("{file}: {finding}"), help)
     };
-    warnings.map(told).collect()
+    warnings.map(report).collect()
 }
 
 /// Whether each kind of credential has a processor, or accounts.
@@ -497,20 +497,20 @@ mod tests {
     fn warnings_of_tariffs_are_warnings_of_the_check() {
         let place = Folder::new();
         let tariffs = "[tariffs]\ndefault = \"TEST\"\n";
-        let told = |text: &str| {
+        let report = |text: &str| {
             fs::write(place.0.path().join("tariffs/test.json"), text).unwrap();
             let found = preflight(&place.config(tariffs), NOW, false);
             assert!(found.iter().all(|found| found.state != State::Wrong), "{found:?}");
             let of_tariffs = found.into_iter().filter(|found| found.name == "tariffs" && found.state == State::Warning);
             of_tariffs.map(|found| found.detail).collect::<Vec<_>>()
         };
-        assert_eq!(told(TARIFF), [] as [&str; 0]);
-        let dear = told(&TARIFF.replace("0.29", "39.00").replace("\"vat\": 21", "\"vat\": 0.21"));
+        assert_eq!(report(TARIFF), [] as [&str; 0]);
+        let dear = report(&TARIFF.replace("0.29", "39.00").replace("\"vat\": 21", "\"vat\": 0.21"));
         assert_eq!(dear.len(), 2, "{dear:?}");
         assert!(dear.iter().all(|detail| detail.contains("test.json: line 4")), "{dear:?}");
         assert!(dear.iter().any(|detail| detail.contains("EUR 39.00 per kWh") || detail.contains("EUR 39 per kWh")));
         assert!(dear.iter().any(|detail| detail.contains("0.21 %")), "{dear:?}");
-        let free = told(&TARIFF.replace("ENERGY", "FLAT"));
+        let free = report(&TARIFF.replace("ENERGY", "FLAT"));
         assert!(free.iter().any(|detail| detail.contains("energy costs nothing")), "{free:?}");
     }
 
@@ -543,8 +543,8 @@ mod tests {
         for (text, number) in [(leaf.clone() + &read("chargers.pem"), 1), (read("chargers.pem") + &leaf, 2)] {
             fs::write(&bundle, text).unwrap();
             let found = certificates(&config, now);
-            let told = found.iter().find(|found| found.state == State::Wrong).expect("it is refused");
-            assert!(told.detail.contains(&format!("certificate {number}")), "{told:?}");
+            let report = found.iter().find(|found| found.state == State::Wrong).expect("it is refused");
+            assert!(report.detail.contains(&format!("certificate {number}")), "{report:?}");
         }
         fs::write(&bundle, read("chargers.pem")).unwrap();
         assert!(certificates(&config, now).iter().all(|found| found.state != State::Wrong));

@@ -30,7 +30,7 @@ pub struct Unstarted {
 }
 
 enum Wish {
-    Look,
+    Reconcile,
     Stop,
 }
 
@@ -45,7 +45,7 @@ impl Unstarted {
     /// What a shard calls when a settlement batch is complete.
     pub fn on_batch(&self) -> OnBatch {
         let wishes = self.wishes.clone();
-        Arc::new(move || drop(wishes.try_send(Wish::Look)))
+        Arc::new(move || drop(wishes.try_send(Wish::Reconcile)))
     }
 
     /// Starts the thread, which first handles batches left over, then those that become complete.
@@ -56,7 +56,7 @@ impl Unstarted {
         let Unstarted { wishes, wished } = self;
         let views = Views::running(directory.clone(), archive);
         let thread = std::thread::Builder::new().name("reconciler".to_owned()).spawn(move || {
-            let mut done = look(&views, &directory);
+            let mut done = reconcile(&views, &directory);
             loop {
                 let wish = if done {
                     wished.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -64,7 +64,7 @@ impl Unstarted {
                     wished.recv_timeout(AGAIN)
                 };
                 match wish {
-                    Ok(Wish::Look) | Err(RecvTimeoutError::Timeout) => done = look(&views, &directory),
+                    Ok(Wish::Reconcile) | Err(RecvTimeoutError::Timeout) => done = reconcile(&views, &directory),
                     Ok(Wish::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
@@ -86,7 +86,7 @@ impl Drop for Reconciler {
 
 /// Books every unbooked part of every complete batch, and books the parts of reverted batches with exchanged sides.
 /// Returns whether all sessions could be read: nothing is booked while some operations are unknown.
-fn look(views: &Views, directory: &Directory) -> bool {
+fn reconcile(views: &Views, directory: &Directory) -> bool {
     let due = match views.due() {
         Ok(due) => due,
         Err(error) => {

@@ -2,7 +2,7 @@
 //! until all of them are taken.
 
 use super::connection::deliver;
-use crate::actors::directory::{Directory, PlacesSeen};
+use crate::actors::directory::{CachedShardTable, Directory};
 use crate::actors::turn::{Attach, ChargerOutlet, Detach};
 use crate::message::{Channel, ChargerHello, Code, FromCharger, Received};
 use crate::node::ConnectionId;
@@ -18,7 +18,7 @@ use std::time::Instant;
 pub(super) struct ShardFeed {
     id: ConnectionId,
     directory: Arc<Directory>,
-    places: PlacesSeen,
+    places: CachedShardTable,
     shards: ShardsOfChannels,
     attached: SmallVec<[u16; 4]>,
 }
@@ -35,7 +35,7 @@ pub(super) trait CountedOutlet: ChargerOutlet + 'static {
 
 impl ShardFeed {
     pub fn new(id: ConnectionId, directory: Arc<Directory>) -> ShardFeed {
-        let places = directory.places_seen();
+        let places = directory.cached_table();
         ShardFeed { id, directory, places, shards: ShardsOfChannels::default(), attached: SmallVec::new() }
     }
 

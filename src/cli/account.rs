@@ -1,6 +1,6 @@
 //! `wattstile account`: prepaid and postpaid accounts.
 
-use super::look::{List, Most, Source, Which, give, moment, table};
+use super::gate_or_data::{List, Most, Source, Which, give, moment, table};
 use super::{CliError, Exit, Output};
 use crate::api::{
     AccountRow, AccountSheet, Closing, CreditLimit, Linking, Opening, PresentedCredential, Promotion, TopUp,
@@ -180,8 +180,8 @@ struct Close {
 impl Link {
     fn order(self, source: &Source, verb: &str, output: &Output) -> Result<(), CliError> {
         let Link { id, what: Credential { rfid, contract, card, wallet, fingerprint }, dry_run, operation } = self;
-        let told = [("rfid", rfid), ("contract", contract), ("card", card), ("wallet", wallet)];
-        let presented = told.into_iter().find_map(|(kind, token)| Some((kind, token?)));
+        let given = [("rfid", rfid), ("contract", contract), ("card", card), ("wallet", wallet)];
+        let presented = given.into_iter().find_map(|(kind, token)| Some((kind, token?)));
         let credential = match presented {
             Some((kind, token)) => Some(PresentedCredential { kind: kind.to_owned(), token: typed(token)? }),
             None => None,

@@ -1,7 +1,7 @@
 //! `wattstile backup`: takes, checks and restores backups of a data directory.
 
+use super::gate_or_data::{Which, existing_data};
 use super::journal::error;
-use super::look::{Which, existing_data};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
 use crate::api::{BACKUP_TIMEOUT, BackUp};

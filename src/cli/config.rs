@@ -1,6 +1,6 @@
 //! `wattstile config`, and how every verb gets its configuration.
 
-use super::look::Which;
+use super::gate_or_data::Which;
 use super::output::{BAD, DIM, GOOD};
 use super::{CliError, Exit, Output};
 use crate::app::preflight::{Finding, State, preflight};

@@ -1,7 +1,7 @@
 //! `wattstile data`: upgrades the data directory of a gate that is not running.
 
+use super::gate_or_data::existing_data_or_interrupted;
 use super::journal::error;
-use super::look::existing_data_or_interrupted;
 use super::output::GOOD;
 use super::{CliError, Exit, Output};
 use crate::app::{self, BookBalance, UpgradeError, Upgraded, UpgradedFigures};

@@ -1,7 +1,7 @@
 //! `wattstile doctor`: whether everything is there that a gate needs, before it is missed.
 
 use super::config::ConfigArgs;
-use super::look::Which;
+use super::gate_or_data::Which;
 use super::output::{BAD, GOOD, WARNING};
 use super::{CliError, Exit, Output};
 use crate::app::preflight::{Finding, State, preflight};
@@ -108,9 +108,9 @@ fn nearest(path: &Path) -> PathBuf {
 
 /// Free space on the disk, as df(1) reports it.
 fn room(place: &Path) -> Finding {
-    let told = Command::new("df").arg("-Pk").arg(place).output();
-    let free = told.ok().and_then(|told| {
-        let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    let answered = Command::new("df").arg("-Pk").arg(place).output();
+    let free = answered.ok().and_then(|answered| {
+        let text = String::from_utf8_lossy(&answered.stdout).into_owned();
         text.lines().nth(1)?.split_whitespace().nth(3)?.parse::<u64>().ok()
     });
     match free.map(|kib| kib << 10) {

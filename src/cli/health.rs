@@ -1,6 +1,6 @@
 //! `wattstile health`: one question to a running gate, for probes of containers and scripts.
 
-use super::look::{Health, Source, Which};
+use super::gate_or_data::{Health, Source, Which};
 use super::{CliError, Exit, Output};
 use crate::transport::resolve;
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! `wattstile hold`, `operation` and `refund`: the money of sessions, and orders about it.
 
-use super::look::{List, Most, Source, Which, give, moment, table};
+use super::gate_or_data::{List, Most, Source, Which, give, moment, table};
 use super::{CliError, Exit, Output};
 use crate::api::{HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet, TimelineRow};
 use crate::units::{SessionId, Typed};

@@ -1,6 +1,6 @@
 //! `wattstile invoice`: invoices and credit notes, and the check of their series, with a gate, its data, or a file.
 
-use super::look::{List, Source, Which, give, moment};
+use super::gate_or_data::{List, Source, Which, give, moment};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
 use crate::api::{InvoiceRow, SeriesRow};

@@ -1,7 +1,7 @@
 //! `wattstile journal`: reads the data directory of a gate that is not running.
 
 use super::output::{BAD, DIM, GOOD};
-use super::{CliError, Exit, Output, look};
+use super::{CliError, Exit, Output, gate_or_data};
 use crate::journal::{
     self, DATA_VERSION, DataDir, Failure, Inspection, Left, Lost, Record, RecordKind, RescuedPartition,
 };
@@ -54,7 +54,7 @@ struct DataArgs {
 
 impl DataArgs {
     fn data(&self) -> Result<PathBuf, CliError> {
-        look::existing_data(&self.data)
+        gate_or_data::existing_data(&self.data)
     }
 }
 
@@ -134,7 +134,7 @@ fn show(found: &Inspection, out: &mut dyn Write) -> std::io::Result<()> {
 }
 
 fn rescue(data: &Path, to: &Path, output: &Output) -> Result<Exit, CliError> {
-    let rescued = journal::rescue(&look::existing_data(data)?, to).map_err(|failure| error(&failure))?;
+    let rescued = journal::rescue(&gate_or_data::existing_data(data)?, to).map_err(|failure| error(&failure))?;
     output.answer("journal-rescue/1", &rescued, |out| {
         for each in &rescued.partitions {
             let RescuedPartition { partition, snapshot_at, good_to, left_behind } = each;

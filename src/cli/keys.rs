@@ -1,6 +1,6 @@
 //! `wattstile keys`: the keys under which tokens are kept.
 
-use super::look::{Source, Which, give};
+use super::gate_or_data::{Source, Which, give};
 use super::{CliError, Exit, Output};
 use crate::app::configured;
 use crate::app::keys::{self, KEYS_FILE, KeysError};
@@ -94,10 +94,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         "dry_run": dry_run, "loaded": loaded,
     });
     give(output, &document, |out| {
-        let said = if dry_run { "  (nothing was changed)" } else { "" };
+        let note = if dry_run { "  (nothing was changed)" } else { "" };
         ids.iter().try_for_each(|id| {
             if ids.last() == Some(id) {
-                writeln!(out, "{id}  seals and opens{said}")
+                writeln!(out, "{id}  seals and opens{note}")
             } else {
                 writeln!(out, "{id}  opens")
             }

@@ -1,6 +1,6 @@
 //! `wattstile ledger`: the books.
 
-use super::look::{Source, Which, give, table};
+use super::gate_or_data::{Source, Which, give, table};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
 use crate::api::{BooksSummary, TrialView};

@@ -1,7 +1,7 @@
 //! `wattstile manual`: the manual's pages as text, without the documentation of the code.
 
 use super::{CliError, Exit, Output};
-use crate::cli::look::table;
+use crate::cli::gate_or_data::table;
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 

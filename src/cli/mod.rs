@@ -7,12 +7,14 @@ pub mod account;
 pub mod backup;
 pub mod bench;
 pub mod cert;
+pub mod chargers;
 mod completions;
 pub mod config;
 mod data;
 pub mod demo;
 pub mod doctor;
 pub mod exit;
+mod gate_or_data;
 mod health;
 pub mod hold;
 pub mod interrupts;
@@ -23,7 +25,6 @@ mod layout;
 pub mod ledger;
 mod live;
 pub mod log;
-mod look;
 mod man;
 mod manual;
 pub mod metrics;
@@ -39,7 +40,6 @@ pub mod session;
 pub mod sim;
 pub mod simulate;
 pub mod tariff;
-pub mod things;
 
 pub use exit::{CliError, Exit};
 pub use output::Output;
@@ -95,7 +95,7 @@ enum Verb {
     /// List, show, explain and stop sessions
     Session(session::Args),
     /// Show chargers
-    Charger(things::Chargers),
+    Charger(chargers::Chargers),
     /// Show and check receipts
     Receipt(receipt::Args),
     /// Give captured money back
@@ -154,7 +154,7 @@ impl Verb {
             Verb::Backup(args) => backup::run(args, output),
             Verb::Data(args) => data::run(args, output),
             Verb::Journal(args) => journal::run(args, output),
-            Verb::Charger(args) => things::chargers(args, output),
+            Verb::Charger(args) => chargers::chargers(args, output),
             Verb::Hold(args) => hold::holds(args, output),
             Verb::Ledger(args) => ledger::run(args, output),
             Verb::Invoice(args) => invoice::run(args, output),

@@ -1,6 +1,6 @@
 //! `wattstile processor`: the payment processors, and their connections.
 
-use super::look::{List, Most, Which, give};
+use super::gate_or_data::{List, Most, Which, give};
 use super::{CliError, Exit, Output};
 use crate::api::{Draining, ProcessorRow, ProcessorSheet};
 use crate::units::counted;

@@ -1,6 +1,6 @@
 //! `wattstile receipt`: checks receipts offline.
 
-use super::look::Which;
+use super::gate_or_data::Which;
 use super::output::GOOD;
 use super::{CliError, Exit, Output};
 use crate::billing::{PublicKey, SignatureError, SignedReceipt, verify_receipt};

@@ -3,7 +3,7 @@
 mod import;
 mod revert;
 
-use super::look::{Source, Which, give};
+use super::gate_or_data::{Source, Which, give};
 use super::output::{BAD, GOOD, WARNING};
 use super::replay::skipped_rows;
 use super::{CliError, Exit, Output};

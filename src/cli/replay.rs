@@ -131,7 +131,7 @@ pub(super) fn skipped_rows(skipped: &BadRows, out: &mut dyn Write) -> io::Result
         return Ok(());
     }
     writeln!(out, "  {BAD}left out{BAD:#}             {} that cannot be read", counted(skipped.count, "row"))?;
-    skipped.told.iter().try_for_each(|row| writeln!(out, "    {row}"))
+    skipped.listed_rows.iter().try_for_each(|row| writeln!(out, "    {row}"))
 }
 
 /// Recorded sessions are years old, so their times are compared with no clock.

@@ -1,9 +1,9 @@
 //! `wattstile serve`: the gate itself.
 
 use super::config::{ConfigArgs, ready};
+use super::gate_or_data::Which;
 use super::interrupts::{Interrupts, Wish};
 use super::log::{Log, SETUP, plain};
-use super::look::Which;
 use super::service_manager::ServiceManager;
 use super::{CliError, Exit, Output, journal, shards};
 use crate::app::Gate;
@@ -276,12 +276,12 @@ fn changed_tariffs(before: &TariffBook, after: &TariffBook) -> Vec<String> {
     };
     let (before, after) = (texts(before), texts(after));
     let ids: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let told = |id: &String| match (before.get(id), after.get(id)) {
+    let change_of = |id: &String| match (before.get(id), after.get(id)) {
         (None, _) => Some(format!("tariff {id} (new)")),
         (_, None) => Some(format!("tariff {id} (gone)")),
         (one, other) => (one != other).then(|| format!("tariff {id}")),
     };
-    ids.into_iter().filter_map(told).collect()
+    ids.into_iter().filter_map(change_of).collect()
 }
 
 /// The settings that differ: those that change at once, and those that a restart changes.
@@ -314,7 +314,7 @@ struct Starting {
 }
 
 /// Interval of its lines in the log.
-const TELL: Duration = Duration::from_secs(1);
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Starting {
     fn new(manager: Arc<ServiceManager>) -> Starting {
@@ -330,7 +330,7 @@ impl Starting {
         };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.0 = now;
-        if seen.1.elapsed() >= TELL {
+        if seen.1.elapsed() >= STATUS_INTERVAL {
             seen.1 = Instant::now();
             self.manager.starting(&seen.0);
             tracing::info!(

@@ -1,6 +1,6 @@
 //! `wattstile session`: what sessions there are, and one in full.
 
-use super::look::{List, Source, Which, cost, give, kwh, moment, table};
+use super::gate_or_data::{List, Source, Which, cost, give, kwh, moment, table};
 use super::{CliError, Exit, Output};
 use crate::api::{SESSION_STATES, SessionRow, SessionSheet};
 use crate::billing::duration;
@@ -164,11 +164,11 @@ fn show(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
         facts.push(("still owed", money(sheet.shortfall)));
     }
     for dispute in &sheet.disputes {
-        let told = match dispute.state.as_str() {
+        let outcome = match dispute.state.as_str() {
             "open" => "disputed, not decided yet".to_owned(),
             state => format!("dispute {state}"),
         };
-        facts.push(("dispute", format!("{}  {told}", money(dispute.amount))));
+        facts.push(("dispute", format!("{}  {outcome}", money(dispute.amount))));
     }
     facts.extend(sheet.settled_at.as_deref().map(|at| ("settled", moment(at))));
     writeln!(out)?;

@@ -136,12 +136,12 @@ pub(super) fn describe(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         "  gate               {} crashes, {} compared with their replay, {} failed starts, {} commits, {} snapshots",
         report.crashes, report.replays_compared, report.failed_starts, report.commits, report.snapshots
     )?;
-    let told = |counts: &std::collections::BTreeMap<String, u64>| {
-        let told: Vec<String> = counts.iter().map(|(what, count)| format!("{what} {count}")).collect();
-        told.join(", ")
+    let listed = |counts: &std::collections::BTreeMap<String, u64>| {
+        let listed: Vec<String> = counts.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        listed.join(", ")
     };
-    writeln!(out, "  operations         {}", told(&report.operations))?;
-    writeln!(out, "  faults             {}", told(&report.faults))?;
+    writeln!(out, "  operations         {}", listed(&report.operations))?;
+    writeln!(out, "  faults             {}", listed(&report.faults))?;
     let settling = [("capture", &report.settling.capture_in_calm), ("void", &report.settling.void_in_calm)];
     for (what, times) in settling {
         writeln!(

@@ -58,10 +58,10 @@ fn at(path: &Path, error: impl std::fmt::Display) -> CliError {
 
 /// All that is wrong with a file, a line each, and what to do about the first.
 fn faulty(path: &Path, error: &TariffError) -> CliError {
-    let told = CliError::failed(error.in_file(&path.display().to_string()));
+    let unreadable = CliError::failed(error.in_file(&path.display().to_string()));
     match error.reason.help() {
-        Some(help) => told.help(help),
-        None => told,
+        Some(help) => unreadable.help(help),
+        None => unreadable,
     }
 }
 

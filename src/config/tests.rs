@@ -176,14 +176,14 @@ fn a_variable_that_is_no_setting_is_told_with_the_near_one() {
         let environment = vec![(name.to_owned(), "127.0.0.1:1".to_owned())];
         Layers { environment, ..Layers::default() }.load().unwrap().warnings()
     };
-    for (name, told) in [
+    for (name, meant) in [
         ("WATTSTILE_CHARGERS_LISTEN", "did you mean WATTSTILE_CHARGERS__LISTEN?"),
         ("WATTSTILE_PAYMENT_TOTAL_MAX", "did you mean WATTSTILE_PAYMENT__TOTAL_MAX?"),
         ("WATTSTILE_CONFG", "did you mean WATTSTILE_CONFIG?"),
         ("WATTSTILE_SOMETHING_ELSE", "WATTSTILE_SECTION__KEY"),
     ] {
         let found = warnings(name);
-        assert!(found.len() == 1 && found[0].contains(name) && found[0].contains(told), "{found:?}");
+        assert!(found.len() == 1 && found[0].contains(name) && found[0].contains(meant), "{found:?}");
     }
     for name in ["WATTSTILE_CONFIG", "WATTSTILE_PORT_7443_TCP", "WATTSTILE_SERVICE_HOST", "HOME", "WATTSTILE"] {
         assert_eq!(warnings(name), [] as [&str; 0], "{name}");
@@ -267,7 +267,7 @@ fn every_text_setting_is_screened_and_bounded() {
     ];
     let long = "x".repeat(crate::limits::SETTING_CHARS_MAX + 1);
     for (section, key) in texts {
-        for (value, told) in [
+        for (value, meant) in [
             ("4111 1111 1111 1111", "card's number"),
             ("a\\u001b[2Jb", "U+001B, which is not shown"),
             ("a\\r\\nSet-Cookie: x", "U+000D, which is not shown"),
@@ -275,7 +275,7 @@ fn every_text_setting_is_screened_and_bounded() {
             (&*long, "at most 200 characters, and this has 201"),
         ] {
             let text = load(&format!("[{section}]\n{key} = \"{value}\"")).expect_err(key).to_string();
-            assert!(text.contains(&format!("`{section}.{key}` cannot be this")) && text.contains(told), "{text}");
+            assert!(text.contains(&format!("`{section}.{key}` cannot be this")) && text.contains(meant), "{text}");
         }
     }
     let site = load("[[site]]\nid = \"a\"\nname = \"a\\u001bb\"").unwrap_err().to_string();

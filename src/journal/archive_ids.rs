@@ -61,7 +61,7 @@ pub struct ArchiveIds {
 struct Lane {
     /// None for the file that is written, whose ids are all in `read`.
     file: Option<Arc<Sealed>>,
-    /// Places of the index that are to be read.
+    /// ShardTable of the index that are to be read.
     places: std::ops::Range<u64>,
     read: VecDeque<SessionId>,
 }

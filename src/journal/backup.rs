@@ -214,7 +214,8 @@ fn write(dir: &DataDir, log: &mut ReadLog<'_>, to: &Path) -> Result<Manifest, Fa
     let archived = copy_all(&dir.archive(), to, "archive")?;
     // The copies are read: the files of a gate that runs may get other names meanwhile.
     let [copy, source] = [&to.join("archive"), &dir.archive()].map(|folder| folder.display().to_string());
-    let damage = damage_in(&to.join("archive"))?.iter().map(|told| told.replace(&copy, &source)).collect();
+    let damage =
+        damage_in(&to.join("archive"))?.iter().map(|damage_text| damage_text.replace(&copy, &source)).collect();
     add_sums(&mut sums, to, archived)?;
     files::sync_dir(to)?;
     let manifest = Manifest {

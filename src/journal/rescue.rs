@@ -92,7 +92,7 @@ pub fn rescue(from: &Path, to: &Path) -> Result<Rescued, Failure> {
     }
     pick.commit(&mut log)?;
     log.close()?;
-    pick.tell(&base, &mut rescued);
+    pick.report(&base, &mut rescued);
     Ok(rescued)
 }
 
@@ -176,7 +176,7 @@ impl Pick {
         Ok(())
     }
 
-    fn tell(mut self, base: &Sequences, rescued: &mut Rescued) {
+    fn report(mut self, base: &Sequences, rescued: &mut Rescued) {
         self.lost.sort_by_key(|lost| (lost.partition, lost.first));
         (rescued.lost, rescued.records) = (self.lost, self.records);
         for (partition, snapshot) in base.iter() {
@@ -305,9 +305,9 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Heard(Vec<(u16, u64, String)>);
+    struct Replayed(Vec<(u16, u64, String)>);
 
-    impl super::super::Replay for Heard {
+    impl super::super::Replay for Replayed {
         fn snapshot(&mut self, partition: PartitionId, sequence: Sequence, state: &[u8]) -> Result<(), String> {
             self.0.push((partition.0, sequence.0, String::from_utf8_lossy(state).into_owned()));
             Ok(())
@@ -346,9 +346,9 @@ mod tests {
         let dir = DataDir::open(&new).unwrap();
         let snapshots = Snapshots::open(&dir).unwrap();
         let store = Box::new(SledStore::open(&dir).unwrap());
-        let (mut log, heard, _) = recover(store, &snapshots, vec![Heard::default()], &|_| ()).unwrap();
-        assert_eq!(heard[0].0.len(), 41);
-        assert!(heard[0].0.contains(&(2, 15, "state".to_owned())));
+        let (mut log, replayed, _) = recover(store, &snapshots, vec![Replayed::default()], &|_| ()).unwrap();
+        assert_eq!(replayed[0].0.len(), 41);
+        assert!(replayed[0].0.contains(&(2, 15, "state".to_owned())));
         // The log continues.
         let mut appender = Appender::new(log.sequences().clone());
         commit(&mut log, &mut appender, &[0, 1, 2, 3], "on it goes");

@@ -6,21 +6,21 @@ use crate::units::PartitionId;
 const PARTITIONS: u16 = 4;
 
 /// What was recorded, as (partition, sequence, text).
-type Heard = Vec<(u16, u64, String)>;
+type Replayed = Vec<(u16, u64, String)>;
 
 fn empty() -> Sequences {
     Sequences::new(PARTITIONS)
 }
 
 /// Opens a log and returns what it replays.
-fn open(store: &MemoryStore, base: &Sequences) -> Result<(Log, Recovered, Heard), Failure> {
-    let mut heard = Heard::new();
+fn open(store: &MemoryStore, base: &Sequences) -> Result<(Log, Recovered, Replayed), Failure> {
+    let mut replayed = Replayed::new();
     let (log, recovered) = Log::open(Box::new(store.clone()), base, &mut |record| {
         let text = String::from_utf8(record.payload.to_vec()).map_err(|wrong| wrong.to_string())?;
-        heard.push((record.partition.0, record.sequence.0, text));
+        replayed.push((record.partition.0, record.sequence.0, text));
         Ok(())
     })?;
-    Ok((log, recovered, heard))
+    Ok((log, recovered, replayed))
 }
 
 /// Records texts through an appender, each commit its own group; an empty text ends a group.
@@ -39,11 +39,11 @@ fn write(log: &mut Log, texts: &[(u16, &str)]) {
     assert!(appender.is_idle());
 }
 
-fn damage(result: Result<(Log, Recovered, Heard), Failure>) -> Damage {
+fn damage(result: Result<(Log, Recovered, Replayed), Failure>) -> Damage {
     match result {
         Err(Failure::Damaged(damage)) => *damage,
         Err(other) => panic!("{other}"),
-        Ok((_, recovered, heard)) => panic!("opened: {recovered:?} {heard:?}"),
+        Ok((_, recovered, replayed)) => panic!("opened: {recovered:?} {replayed:?}"),
     }
 }
 
@@ -55,7 +55,7 @@ fn three_groups() -> MemoryStore {
     store
 }
 
-fn all_heard() -> Heard {
+fn all_replayed() -> Replayed {
     [(0, 1, "open"), (1, 1, "plug"), (0, 2, "tick"), (3, 1, "plug"), (0, 3, "stop")]
         .map(|(partition, sequence, text)| (partition, sequence, text.to_owned()))
         .to_vec()
@@ -64,14 +64,14 @@ fn all_heard() -> Heard {
 #[test]
 fn what_was_committed_is_replayed_in_order_and_the_log_goes_on() {
     let store = three_groups();
-    let (mut log, recovered, heard) = open(&store, &empty()).unwrap();
-    assert_eq!(heard, all_heard());
+    let (mut log, recovered, replayed) = open(&store, &empty()).unwrap();
+    assert_eq!(replayed, all_replayed());
     assert_eq!((recovered.blocks, recovered.records, recovered.torn), (3, 5, None));
     assert_eq!(log.sequences().last(PartitionId(0)), Sequence(3));
     write(&mut log, &[(1, "unplug")]);
     log.close().unwrap();
-    let (log, recovered, heard) = open(&store, &empty()).unwrap();
-    assert_eq!(heard.last(), Some(&(1, 2, "unplug".to_owned())));
+    let (log, recovered, replayed) = open(&store, &empty()).unwrap();
+    assert_eq!(replayed.last(), Some(&(1, 2, "unplug".to_owned())));
     assert_eq!((recovered.records, log.open_count()), (6, 3));
 }
 
@@ -80,9 +80,9 @@ fn records_below_a_snapshot_are_not_shown_again() {
     let store = three_groups();
     let mut base = empty();
     base.set_last(PartitionId(0), Sequence(2));
-    let (_, recovered, heard) = open(&store, &base).unwrap();
-    let expected: Heard = all_heard().into_iter().filter(|(partition, n, _)| *partition != 0 || *n > 2).collect();
-    assert_eq!((recovered.records, heard), (5, expected));
+    let (_, recovered, replayed) = open(&store, &base).unwrap();
+    let expected: Replayed = all_replayed().into_iter().filter(|(partition, n, _)| *partition != 0 || *n > 2).collect();
+    assert_eq!((recovered.records, replayed), (5, expected));
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn many_batches_share_blocks_and_one_group() {
     let durable = log.commit(&batches).unwrap();
     assert_eq!((durable.records, durable.blocks), (80, 3));
     assert!((0..3).all(|number| store.block_len(number).unwrap() <= BLOCK_MAX));
-    let (_, recovered, heard) = open(&store, &empty()).unwrap();
-    assert_eq!((recovered.records, heard.len()), (80, 80));
+    let (_, recovered, replayed) = open(&store, &empty()).unwrap();
+    assert_eq!((recovered.records, replayed.len()), (80, 80));
     // Half a group is no group.
     store.lose(2);
     let error = damage(open(&store, &empty()));
@@ -118,8 +118,8 @@ fn a_record_longer_than_a_block_comes_back_as_one() {
     let (mut log, ..) = open(&store, &empty()).unwrap();
     let long = "tariff ".repeat(30_000);
     write(&mut log, &[(1, "open"), (1, &long), (2, "plug"), (2, &long), (1, "tick")]);
-    let (log, recovered, heard) = open(&store, &empty()).unwrap();
-    let texts: Vec<(u16, &str)> = heard.iter().map(|(partition, _, text)| (*partition, text.as_str())).collect();
+    let (log, recovered, replayed) = open(&store, &empty()).unwrap();
+    let texts: Vec<(u16, &str)> = replayed.iter().map(|(partition, _, text)| (*partition, text.as_str())).collect();
     assert_eq!(texts, [(1, "open"), (1, &long), (2, "plug"), (2, &long), (1, "tick")]);
     assert_eq!((recovered.records, log.sequences().last(PartitionId(1))), (17, Sequence(9)));
 }
@@ -133,16 +133,16 @@ fn a_group_that_is_not_whole_is_cut_away_and_stays_away() {
     write(&mut log, &[(0, &big), (1, &big), (2, &big)]);
     for missing in [3, 2] {
         store.lose(missing);
-        let (_, recovered, heard) = open(&store.deep_clone(), &empty()).unwrap();
+        let (_, recovered, replayed) = open(&store.deep_clone(), &empty()).unwrap();
         let torn = recovered.torn.unwrap();
         assert_eq!((torn.from_block, torn.blocks), (1, missing - 1));
-        assert_eq!(heard.len(), 2);
+        assert_eq!(replayed.len(), 2);
     }
     let (mut log, ..) = open(&store, &empty()).unwrap();
     write(&mut log, &[(0, "tick")]);
-    let (_, recovered, heard) = open(&store, &empty()).unwrap();
+    let (_, recovered, replayed) = open(&store, &empty()).unwrap();
     assert_eq!(recovered.torn, None);
-    assert_eq!(heard.last(), Some(&(0, 2, "tick".to_owned())));
+    assert_eq!(replayed.last(), Some(&(0, 2, "tick".to_owned())));
 }
 
 #[test]
@@ -209,9 +209,9 @@ fn the_log_is_trimmed_by_whole_generations_below_every_snapshot() {
     assert_eq!(log.trim(&verified).unwrap(), 1);
     assert_eq!(store.block_len(1), None);
     write(&mut log, &[(0, "stop")]);
-    let (_, recovered, heard) = open(&store, &verified).unwrap();
+    let (_, recovered, replayed) = open(&store, &verified).unwrap();
     assert_eq!(recovered.blocks, 4);
-    assert_eq!(heard, [(1, 4, "tick".to_owned()), (1, 5, "tick".to_owned()), (0, 6, "stop".to_owned())]);
+    assert_eq!(replayed, [(1, 4, "tick".to_owned()), (1, 5, "tick".to_owned()), (0, 6, "stop".to_owned())]);
     // An older snapshot does not reach the start of the log any more.
     let mut older = verified.clone();
     older.set_last(PartitionId(1), Sequence(1));

@@ -8,7 +8,7 @@
 //! ```text
 //!   shard ──Session, Page──▶ gathered ── receipt ── put ── sync ──Archived, PageArchived──▶ shard (lets go of it)
 //!   shard ──LoadArchived─────────▶ get ──Restored, NotArchived──▶ shard (a processor still speaks of it)
-//!   shard ──Receipt────────▶ get ──Tell──▶ shard (a charger is back without its receipt)
+//!   shard ──Receipt────────▶ get ──Notify──▶ shard (a charger is back without its receipt)
 //! ```
 
 use super::input::Input;
@@ -53,7 +53,7 @@ pub enum ToArchive {
         /// Which session.
         session: SessionId,
         /// What was said.
-        said: Box<Input>,
+        waiting_input: Box<Input>,
     },
     /// A charger is to get the receipt of an archived session again.
     Receipt {
@@ -128,13 +128,15 @@ impl Archiver {
                 self.pages.push((partition, page));
                 Ok((self.pages.len() == 1).then_some(GATHER))
             }
-            ToArchive::LoadArchived { session, said } => {
+            ToArchive::LoadArchived { session, waiting_input } => {
                 if let Some(found) = self.look_up(session)? {
                     self.answers.push_back(match found {
-                        Some(archive_record) => {
-                            Input::Restored(Box::new(archive_record.session), archive_record.tariff.into(), said)
-                        }
-                        None => Input::NotArchived(said),
+                        Some(archive_record) => Input::Restored(
+                            Box::new(archive_record.session),
+                            archive_record.tariff.into(),
+                            waiting_input,
+                        ),
+                        None => Input::NotArchived(waiting_input),
                     });
                 }
                 Ok(None)
@@ -143,7 +145,7 @@ impl Archiver {
                 let notice =
                     self.look_up(session)?.flatten().and_then(|archive_record| self.notice(key, &archive_record));
                 if let Some(notice) = notice {
-                    self.answers.push_back(Input::Tell(session, charger, Box::new(ToCharger::Receipt(notice))));
+                    self.answers.push_back(Input::Notify(session, charger, Box::new(ToCharger::Receipt(notice))));
                 }
                 Ok(None)
             }

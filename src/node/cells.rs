@@ -3,10 +3,10 @@
 //! A single vector that doubles would have half of its memory empty after each growth, and stop its shard for as long as
 //! it takes to move hundreds of thousands of sessions.
 
-/// Places of a chunk.
+/// ShardTable of a chunk.
 const CHUNK: usize = 256;
 
-/// Places, some of them taken.
+/// ShardTable, some of them taken.
 #[derive(Debug)]
 pub(super) struct Cells<T> {
     /// All of them full but for the last one.
@@ -41,7 +41,7 @@ impl<T> Cells<T> {
         self.len == 0
     }
 
-    /// Places that there ever were: every number is below.
+    /// ShardTable that there ever were: every number is below.
     pub fn end(&self) -> usize {
         self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }

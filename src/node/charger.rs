@@ -125,7 +125,7 @@ impl Hostable for HostedCharger {
         None
     }
 
-    fn touch(&self) -> u64 {
+    fn prefetch(&self) -> u64 {
         let first = |text: &str| u64::from(text.as_bytes().first().copied().unwrap_or(0));
         first(self.state.id.as_str())
     }

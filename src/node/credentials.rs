@@ -79,8 +79,8 @@ impl Credentials {
         let tag = match clear.kind {
             CredentialKind::CardToken | CredentialKind::WalletToken => hmac::sign(&self.fingerprint_key, &clear.token),
             CredentialKind::EvAccount | CredentialKind::Rfid => {
-                let told = clear.token.iter().filter(|byte| !b" :-*".contains(byte));
-                let plain: Vec<u8> = told.map(u8::to_ascii_uppercase).collect();
+                let digits = clear.token.iter().filter(|byte| !b" :-*".contains(byte));
+                let plain: Vec<u8> = digits.map(u8::to_ascii_uppercase).collect();
                 hmac::sign(&self.fingerprint_key, &plain)
             }
         };

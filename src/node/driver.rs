@@ -31,7 +31,7 @@ use super::ports::Ports;
 use super::query::Query;
 use super::reference::ChargerRef;
 use super::reply::{Reply, ReplyTo};
-use super::shard::{LOOK_AHEAD, Shard};
+use super::shard::{PREFETCH_DEPTH, Shard};
 use super::snapshot::Sweep;
 use crate::journal::{Batch, Busy, Position, Sequence};
 use crate::limits;
@@ -307,9 +307,9 @@ impl Driver {
         if ports.log().is_full() {
             return Err(Busy::Log);
         }
-        let (mut readings, mut speakers, mut next) = (0, [None; LOOK_AHEAD], LOOK_AHEAD);
+        let (mut readings, mut speakers, mut next) = (0, [None; PREFETCH_DEPTH], PREFETCH_DEPTH);
         loop {
-            if next == LOOK_AHEAD {
+            if next == PREFETCH_DEPTH {
                 speakers = self.shard.prefetch(batch.connection, batch.messages.as_slice());
                 next = 0;
             }
@@ -329,7 +329,7 @@ impl Driver {
                     if let Some(replaced) = self.shard.hello(link, &hello, now)? {
                         ports.close(replaced, Code::Replaced);
                     }
-                    next = LOOK_AHEAD;
+                    next = PREFETCH_DEPTH;
                 }
                 message => {
                     if let FromCharger::Start(start) = &message
@@ -341,7 +341,7 @@ impl Driver {
                     }
                     readings += u64::from(matches!(message, FromCharger::Reading { .. }));
                     match speaker {
-                        Some(charger) => self.shard.known_charger_says(charger, message, now)?,
+                        Some(charger) => self.shard.on_known_charger_message(charger, message, now)?,
                         // A newer connection speaks for this charger: what still comes on the older one is dropped.
                         None => ports.close(link, Code::Replaced),
                     }
@@ -396,8 +396,8 @@ impl Driver {
         let mut prefetched = 0;
         loop {
             if prefetched == 0 {
-                self.shard.look_behind_gate();
-                prefetched = LOOK_AHEAD;
+                self.shard.prefetch_outputs();
+                prefetched = PREFETCH_DEPTH;
             }
             prefetched -= 1;
             let Some(output) = self.shard.release() else { break };
@@ -421,7 +421,7 @@ impl Driver {
             }
             Output::Charger(charger, message) => {
                 self.flush(ports);
-                self.tell(charger, &message, ports);
+                self.notify(charger, &message, ports);
             }
             Output::Operation(operation) => {
                 let (id, attempt) = (operation.id, operation.attempt);
@@ -448,10 +448,10 @@ impl Driver {
             Output::Archive(session) => self.archive(session, ports),
             Output::ReceiptAgain(charger, key, session) => self.fetch_receipt(charger, key, session, ports),
             // No room: what is not acknowledged the processor repeats.
-            Output::LoadArchived(session, said) if ports.has_archive() => {
-                ports.archive(ToArchive::LoadArchived { session, said });
+            Output::LoadArchived(session, waiting_input) if ports.has_archive() => {
+                ports.archive(ToArchive::LoadArchived { session, waiting_input });
             }
-            Output::LoadArchived(_, said) => self.own.push_back(Input::NotArchived(said)),
+            Output::LoadArchived(_, waiting_input) => self.own.push_back(Input::NotArchived(waiting_input)),
             Output::ArchivePage(partition, number) => self.archive_page(partition, number, ports),
             Output::BatchDue(_) => ports.batch_whole(),
             Output::SettlementAnswer(to, refused) => ports.reply(to, Reply::Settlement(refused)),
@@ -466,13 +466,13 @@ impl Driver {
     fn flush<P: Ports>(&mut self, ports: &mut P) {
         if let Some(HeldAck { charger, session, up_to, running }) = self.ack.take() {
             let ack = MeterAck { session, up_to, cost: Some(running) };
-            self.tell(charger, &ToCharger::MeterAck(ack), ports);
+            self.notify(charger, &ToCharger::MeterAck(ack), ports);
         }
     }
 
     /// Sends a message to a charger, on whatever connection speaks for it now. With none it is lost: the charger asks
     /// again when it is back.
-    fn tell<P: Ports>(&self, charger: ChargerRef, message: &ToCharger, ports: &mut P) {
+    fn notify<P: Ports>(&self, charger: ChargerRef, message: &ToCharger, ports: &mut P) {
         if let Some(link) = self.shard.link(charger) {
             ports.send(link, message);
         }

@@ -34,7 +34,7 @@ pub trait Hostable: Sized {
 
     /// Reads a word of every heap block that [`Hostable::write`] will read; its value does not matter. Calling it for
     /// several actors before they are written lets their memory accesses overlap.
-    fn touch(&self) -> u64 {
+    fn prefetch(&self) -> u64 {
         0
     }
 
@@ -202,7 +202,7 @@ impl<A: Hostable> Arena<A> {
             if slot.is_multiple_of(TOUCHED_AT_ONCE) {
                 let coming = (slot..sweep.end.min(slot + TOUCHED_AT_ONCE)).filter_map(|slot| Slot::try_from(slot).ok());
                 let cells = coming.filter_map(|slot| self.cells.get(slot));
-                std::hint::black_box(cells.fold(0, |all, cell| all ^ cell.actor.touch()));
+                std::hint::black_box(cells.fold(0, |all, cell| all ^ cell.actor.prefetch()));
             }
             match self.cells.get(Slot::try_from(slot).unwrap_or(Slot::MAX)) {
                 Some(cell) if sweep.take(slot) => {

@@ -10,7 +10,7 @@ use crate::account::Account;
 use crate::accounting::posting::PartitionBooks;
 use crate::billing::invoice::{Requests, Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
-use crate::payment::known_processor::Acquaintances;
+use crate::payment::known_processor::KnownProcessors;
 use crate::session::{Event, Metered};
 use crate::stored::stored;
 use crate::tariff::Tariff;
@@ -49,7 +49,7 @@ pub struct Partition {
     /// Top-ups of its accounts.
     pub top_ups: TopUps,
     /// Stored facts on its processors.
-    pub processors: Acquaintances,
+    pub processors: KnownProcessors,
     /// Settlement batches of its processors.
     pub settlements: Register,
     /// The last number that it gave a session of a charger without numbers; 0: none.
@@ -119,7 +119,7 @@ impl Partition {
             series: BTreeMap::new(),
             requests: Requests::default(),
             top_ups: TopUps::default(),
-            processors: Acquaintances::default(),
+            processors: KnownProcessors::default(),
             settlements: Register::default(),
             last_number: 0,
             snapping: None,

@@ -22,7 +22,7 @@ pub struct HostedSession {
     zone: TimeZone,
     policy: Arc<Policy>,
     /// When its charger's last message arrived.
-    heard: Mono,
+    received: Mono,
     /// When its cost was last compared with its funds: by a good reading, or by the clock.
     compared: Mono,
     /// Time of the last good reading.
@@ -57,15 +57,15 @@ impl HostedSession {
         now: Now,
     ) -> HostedSession {
         let policy = policy.of_tariff(&tariff);
-        let heard = now.mono;
-        let (compared, metered) = (heard, heard);
+        let received = now.mono;
+        let (compared, metered) = (received, received);
         HostedSession {
             state,
             charger,
             tariff,
             zone,
             policy,
-            heard,
+            received,
             compared,
             metered,
             payment_due: Mono::NEVER,
@@ -101,19 +101,19 @@ impl HostedSession {
 
     /// Reads a word of every part that a reading needs; its value does not matter.
     #[inline]
-    pub(super) fn look(&self) -> u64 {
+    pub(super) fn prefetch_hot(&self) -> u64 {
         let Session { id, meter, rating, segments, payment, key, .. } = &self.state;
         let low = |bits: i64| bits.cast_unsigned();
         let charging = matches!(self.state.stage, Stage::Charging { .. });
         u64::from(id.partition().0)
             ^ u64::from(meter.sequence)
             ^ low(meter.register.microwatt_hours())
-            ^ rating.touch()
+            ^ rating.prefetch()
             ^ segments.as_slice().last().map_or(0, |segment| low(segment.volume))
-            ^ payment.touch()
+            ^ payment.prefetch()
             ^ u64::from(charging)
             ^ key.0
-            ^ self.heard.0
+            ^ self.received.0
             ^ self.metered.0
             ^ self.payment_due.0
     }
@@ -150,10 +150,10 @@ impl HostedSession {
     /// When the charger's time-out ends, in states that have one.
     fn silence_deadline(&self) -> Option<Mono> {
         match &self.state.stage {
-            Stage::Charging { .. } => Some(self.heard.after(self.left_of(self.silence_allowed()))),
+            Stage::Charging { .. } => Some(self.received.after(self.left_of(self.silence_allowed()))),
             // Ended on its last known total, and a hold is kept for late readings.
             Stage::Settling(ended) if ended.payable.minor > 0 && !self.state.payment.is_ending() => {
-                Some(self.heard.after(self.left_of(self.policy.late_readings)))
+                Some(self.received.after(self.left_of(self.policy.late_readings)))
             }
             Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => None,
         }
@@ -239,7 +239,7 @@ impl Hostable for HostedSession {
             | Command::RepeatStart
             | Command::PresentAnotherCredential { .. }
             | Command::Reconnected => {
-                self.heard = now.mono;
+                self.received = now.mono;
                 self.silent_before_s = 0;
                 command
             }
@@ -282,7 +282,7 @@ impl Hostable for HostedSession {
         self.state.store(bytes);
     }
 
-    fn touch(&self) -> u64 {
+    fn prefetch(&self) -> u64 {
         let first = |text: &str| u64::from(text.as_bytes().first().copied().unwrap_or(0));
         let Session { charger, segments, payment, .. } = &self.state;
         let holds =

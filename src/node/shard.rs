@@ -32,10 +32,10 @@ use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// Messages whose sessions are prefetched together, before they are processed one by one.
-pub const LOOK_AHEAD: usize = 16;
+pub const PREFETCH_DEPTH: usize = 16;
 
 /// Senders of the next messages.
-pub type Speakers = [Option<ChargerRef>; LOOK_AHEAD];
+pub type Speakers = [Option<ChargerRef>; PREFETCH_DEPTH];
 
 /// Partitions that are run by one thread.
 pub struct Shard {
@@ -153,16 +153,16 @@ impl Shard {
     ///
     /// # Errors
     /// [`Busy`]: the journal has no room; nothing has changed.
-    pub fn charger_says(&mut self, link: Link, message: FromCharger, now: Now) -> Result<bool, Busy> {
+    pub fn on_charger_message(&mut self, link: Link, message: FromCharger, now: Now) -> Result<bool, Busy> {
         match self.charger_at(link) {
-            Some(charger) => self.known_charger_says(charger, message, now).map(|()| true),
+            Some(charger) => self.on_known_charger_message(charger, message, now).map(|()| true),
             None => Ok(false),
         }
     }
 
     /// A message from the charger that is bound to its channel.
     #[inline]
-    pub(super) fn known_charger_says(
+    pub(super) fn on_known_charger_message(
         &mut self,
         charger: ChargerRef,
         message: FromCharger,
@@ -193,16 +193,16 @@ impl Shard {
         hosted.is_some_and(|hosted| !known(hosted.state()))
     }
 
-    /// Prefetches the state for the next messages, at most [`LOOK_AHEAD`] of them. A million sessions fit no cache:
+    /// Prefetches the state for the next messages, at most [`PREFETCH_DEPTH`] of them. A million sessions fit no cache:
     /// processed one by one, each reading waits for memory several times; prefetched together, these waits overlap.
     /// Returns the sender of each; it is valid until the next Hello.
     pub fn prefetch(&self, connection: ConnectionId, messages: &[Received<FromCharger>]) -> Speakers {
-        let mut speakers = [None; LOOK_AHEAD];
+        let mut speakers = [None; PREFETCH_DEPTH];
         let Some(channels) = self.channels.get(&connection) else { return speakers };
         for (speaker, Received { channel, .. }) in speakers.iter_mut().zip(messages) {
             *speaker = channels.get(*channel);
         }
-        let mut cells = [None; LOOK_AHEAD];
+        let mut cells = [None; PREFETCH_DEPTH];
         for ((cell, speaker), Received { message, .. }) in cells.iter_mut().zip(speakers).zip(messages) {
             if let (FromCharger::Reading { session, .. }, Some(ChargerRef { partition, slot })) = (message, speaker) {
                 let charger = self.partitions[usize::from(partition)].chargers.get(slot);
@@ -213,13 +213,13 @@ impl Shard {
             let partition: &Partition = &self.partitions[usize::from(*local)];
             partition.sessions.get(*cell)
         });
-        std::hint::black_box(touched.fold(0, |all, session| all ^ session.look()));
+        std::hint::black_box(touched.fold(0, |all, session| all ^ session.prefetch_hot()));
         speakers
     }
 
-    /// Says that outputs are about to be released: reads what the next [`LOOK_AHEAD`] of them will need, for the same reason.
-    pub(super) fn look_behind_gate(&self) {
-        let outputs = self.gate.released(self.appender.durable()).take(LOOK_AHEAD);
+    /// Says that outputs are about to be released: reads what the next [`PREFETCH_DEPTH`] of them will need, for the same reason.
+    pub(super) fn prefetch_outputs(&self) {
+        let outputs = self.gate.released(self.appender.durable()).take(PREFETCH_DEPTH);
         let links = outputs.filter_map(Output::charger).filter_map(|charger| self.link(charger));
         std::hint::black_box(links.fold(0, |all, link| all ^ link.connection.0));
     }

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often [`Schedule::go_on`] is to be called.
-pub const LOOK: Duration = Duration::from_millis(20);
+pub const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long after a round that failed the next one begins.
 const RETRY: Duration = Duration::from_secs(10);
@@ -170,12 +170,12 @@ impl<W> Schedule<W> {
     }
 
     /// Begins a round when one is wanted or there is none, and lets the partitions have their turns whose turn it is. Every
-    /// [`LOOK`].
+    /// [`CHECK_INTERVAL`].
     pub fn go_on(&mut self, now: Instant, doing: &mut impl Doing<Waiting = W>) {
         let (written, interval) = (self.figures.written(), self.snapshot_policy.log_bytes);
-        self.look_whether_trimmed(doing);
+        self.check_trimmed(doing);
         if !self.has_some_under_way() {
-            self.look_whether_over(now, doing);
+            self.check_over(now, doing);
             match (&self.cycle, self.retry_at) {
                 _ if !self.wanted.is_empty() => self.begin(written, interval, true, now),
                 (Some(_), _) => {}
@@ -193,7 +193,7 @@ impl<W> Schedule<W> {
 
     /// Has all partitions take their turns now, one after the other. `waiting` is told when that is over and the log trimmed. Not
     /// if the log has grown by less than so many bytes since the last round began: then it is over at once. More than
-    /// [`limits::KEEPER_WAITING`] may not wait: then it comes back.
+    /// [`limits::SNAPSHOT_REQUESTS_WAITING`] may not wait: then it comes back.
     pub fn want(
         &mut self,
         waiting: W,
@@ -207,7 +207,7 @@ impl<W> Schedule<W> {
         }
         let joined = self.cycle.as_mut().filter(|cycle| cycle.hurried && !cycle.failed);
         let wanted = joined.map_or(&mut self.wanted, |cycle| &mut cycle.waiting);
-        if wanted.len() >= limits::KEEPER_WAITING {
+        if wanted.len() >= limits::SNAPSHOT_REQUESTS_WAITING {
             return Err(waiting);
         }
         wanted.push(waiting);
@@ -301,7 +301,7 @@ impl<W> Schedule<W> {
         }
     }
 
-    fn look_whether_over(&mut self, now: Instant, doing: &mut impl Doing<Waiting = W>) {
+    fn check_over(&mut self, now: Instant, doing: &mut impl Doing<Waiting = W>) {
         let over = |cycle: &mut Cycle<W>| cycle.failed || cycle.left.iter().all(VecDeque::is_empty);
         let Some(cycle) = self.cycle.take_if(over) else { return };
         self.figures.note_snapshots(!cycle.failed, now);
@@ -337,7 +337,7 @@ impl<W> Schedule<W> {
     }
 
     /// Trims again what became free meanwhile, or tells that the log is trimmed.
-    fn look_whether_trimmed(&mut self, doing: &mut impl Doing<Waiting = W>) {
+    fn check_trimmed(&mut self, doing: &mut impl Doing<Waiting = W>) {
         match self.trimming.progress(self.figures.trims()) {
             Progress::UnderWay => {}
             Progress::MoreToDo => self.trim(doing),

@@ -167,7 +167,7 @@ struct Scene {
     store: MemoryStore,
     now: Now,
     link: Link,
-    said: Vec<ToCharger>,
+    sent: Vec<ToCharger>,
     operations: Vec<Operation>,
     callbacks: Vec<(CallbackId, Option<Code>)>,
     ordered: Vec<Ordered>,
@@ -224,7 +224,7 @@ impl Scene {
             store,
             now,
             link,
-            said: Vec::new(),
+            sent: Vec::new(),
             operations: Vec::new(),
             callbacks: Vec::new(),
             ordered: Vec::new(),
@@ -266,9 +266,9 @@ impl Scene {
                 lost if (self.loses)(&lost) => {}
                 Output::MeterAck { session, up_to, running, .. } => {
                     let ack = crate::message::MeterAck { session, up_to, cost: Some(running) };
-                    self.said.push(ToCharger::MeterAck(ack));
+                    self.sent.push(ToCharger::MeterAck(ack));
                 }
-                Output::Charger(charger, message) if self.shard.link(charger).is_some() => self.said.push(*message),
+                Output::Charger(charger, message) if self.shard.link(charger).is_some() => self.sent.push(*message),
                 // The charger is not connected: it repeats what it misses.
                 Output::Charger(..) => {}
                 Output::Operation(operation) => self.operations.push(*operation),
@@ -281,11 +281,11 @@ impl Scene {
                 Output::Callback { callback, refused, .. } => self.callbacks.push((callback, refused)),
                 Output::Archive(id) => self.archived(id),
                 Output::ReceiptAgain(..) => {}
-                Output::LoadArchived(id, said) => {
+                Output::LoadArchived(id, waiting_input) => {
                     let found = self.archive.as_ref().and_then(|archive| archive.get(&id)).cloned();
                     self.take(match found {
-                        Some((session, tariff)) => Input::Restored(Box::new(session), tariff, said),
-                        None => Input::NotArchived(said),
+                        Some((session, tariff)) => Input::Restored(Box::new(session), tariff, waiting_input),
+                        None => Input::NotArchived(waiting_input),
                     });
                 }
                 Output::ArchivePage(..) => {}
@@ -323,9 +323,9 @@ impl Scene {
         replaced
     }
 
-    fn says(&mut self, message: FromCharger) {
+    fn send(&mut self, message: FromCharger) {
         assert!(self.shard.knows(self.link), "the channel is bound");
-        self.shard.charger_says(self.link, message, self.now).unwrap();
+        self.shard.on_charger_message(self.link, message, self.now).unwrap();
         self.settle();
     }
 
@@ -333,19 +333,19 @@ impl Scene {
         let credential = Credential { kind, token: token.as_bytes().into() };
         let register = Energy::from_watt_hours(909_000).unwrap();
         let (session, connector) = (SessionKey(key), ConnectorId(1));
-        self.says(FromCharger::Start(StartSession { session, connector, credential, at: self.now.wall, register }));
+        self.send(FromCharger::Start(StartSession { session, connector, credential, at: self.now.wall, register }));
     }
 
     fn reading(&mut self, key: u64, sequence: u32, wh: i64) {
         self.pass(60);
         let reading = self.reading_of(sequence, wh);
-        self.says(FromCharger::Reading { session: SessionKey(key), reading });
+        self.send(FromCharger::Reading { session: SessionKey(key), reading });
     }
 
     fn stop(&mut self, key: u64, sequence: u32, wh: i64) {
         self.pass(60);
         let last = self.reading_of(sequence, wh);
-        self.says(FromCharger::Stop { session: SessionKey(key), last, reason: StopReason::Local });
+        self.send(FromCharger::Stop { session: SessionKey(key), last, reason: StopReason::Local });
     }
 
     fn reading_of(&self, sequence: u32, wh: i64) -> MeterReading {
@@ -427,8 +427,8 @@ impl Scene {
     }
 
     /// Messages since the last call.
-    fn heard(&mut self) -> Vec<ToCharger> {
-        std::mem::take(&mut self.said)
+    fn received(&mut self) -> Vec<ToCharger> {
+        std::mem::take(&mut self.sent)
     }
 
     fn asked(&mut self) -> Operation {
@@ -441,29 +441,29 @@ impl Scene {
 fn a_card_session_from_the_credential_to_the_receipt() {
     let mut scene = Scene::new();
     scene.hello("AMS-0007", Vec::new());
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::HelloAck(_)]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::HelloAck(_)]));
 
     scene.start(1, CredentialKind::CardToken, "tok_visa");
-    assert!(scene.heard().is_empty(), "no energy before the processor has spoken");
+    assert!(scene.received().is_empty(), "no energy before the processor has spoken");
     let authorize = scene.asked();
     assert!(matches!(authorize.request, Request::Authorize { .. }));
     scene.approve(&authorize);
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StartAccepted { .. }]));
 
     scene.reading(1, 1, 300);
-    let heard = scene.heard();
-    let [ToCharger::MeterAck(ack)] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::MeterAck(ack)] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!((ack.up_to, ack.cost.unwrap().major().to_string().as_str()), (1, "0.042"));
 
     scene.stop(1, 2, 650);
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::MeterAck(ack)] if ack.up_to == 2));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::MeterAck(ack)] if ack.up_to == 2));
     let capture = scene.asked();
     let Request::Capture { amount, last: true, .. } = capture.request else { panic!("{capture:?}") };
     assert_eq!(amount, Amount::new(9, Currency::EUR), "0.65 kWh at 0.14 is 0.091, rounded once");
 
     scene.approve(&capture);
-    let heard = scene.heard();
-    let [ToCharger::Receipt(receipt)] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::Receipt(receipt)] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!((receipt.total.minor, receipt.cost.major().to_string().as_str()), (9, "0.091"));
     assert_eq!(scene.callbacks.len(), 2, "each answer is acknowledged");
 }
@@ -475,10 +475,10 @@ fn a_prepaid_account_is_a_processor_like_any_other() {
     scene.link_contract("driver-1", "DE-8AA-C00000001");
     scene.hello("AMS-0007", Vec::new());
     scene.start(1, CredentialKind::EvAccount, "DE-8AA-C00000001");
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::HelloAck(_), ToCharger::StartAccepted { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::HelloAck(_), ToCharger::StartAccepted { .. }]));
     scene.stop(1, 1, 300);
-    let heard = scene.heard();
-    assert!(matches!(heard.as_slice(), [ToCharger::MeterAck(_), ToCharger::Receipt(_)]), "{heard:?}");
+    let received = scene.received();
+    assert!(matches!(received.as_slice(), [ToCharger::MeterAck(_), ToCharger::Receipt(_)]), "{received:?}");
     assert!(scene.operations.is_empty());
 }
 
@@ -486,29 +486,29 @@ fn a_prepaid_account_is_a_processor_like_any_other() {
 fn repeated_readings_are_acknowledged_again_and_gaps_are_refused() {
     let (mut scene, _) = Scene::charging();
     scene.reading(1, 1, 100);
-    scene.heard();
+    scene.received();
     scene.reading(1, 1, 100);
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::MeterAck(ack)] if ack.up_to == 1));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::MeterAck(ack)] if ack.up_to == 1));
     scene.reading(1, 3, 300);
-    let heard = scene.heard();
-    let [ToCharger::SessionRejected { code, expected, .. }] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::SessionRejected { code, expected, .. }] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!((*code, *expected), (Code::SequenceGap, Some(2)));
-    scene.says(FromCharger::Reading { session: SessionKey(77), reading: scene.reading_of(1, 0) });
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::SessionRejected { code: Code::SessionUnknown, .. }]));
+    scene.send(FromCharger::Reading { session: SessionKey(77), reading: scene.reading_of(1, 0) });
+    assert!(matches!(scene.received().as_slice(), [ToCharger::SessionRejected { code: Code::SessionUnknown, .. }]));
 }
 
 #[test]
 fn a_register_that_falls_is_recorded_and_not_billed() {
     let (mut scene, _) = Scene::charging();
     scene.reading(1, 1, 300);
-    scene.heard();
+    scene.received();
     scene.reading(1, 2, -5_000);
-    let heard = scene.heard();
-    let [ToCharger::SessionRejected { code, expected, .. }] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::SessionRejected { code, expected, .. }] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!((*code, *expected), (Code::RegisterFalls, Some(3)));
     scene.reading(1, 3, 400);
-    let heard = scene.heard();
-    let [ToCharger::MeterAck(ack)] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::MeterAck(ack)] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!((ack.up_to, ack.cost.unwrap().major().to_string().as_str()), (3, "0.056"));
 }
 
@@ -525,18 +525,18 @@ fn a_crash_at_any_moment_changes_nothing_for_the_charger() {
     assert!(again.id == authorize.id || matches!(again.request, Request::Inquire { target } if target == authorize.id));
     scene.approve(&authorize);
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 0 }]);
-    let heard = scene.heard();
-    let [ToCharger::HelloAck(ack)] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::HelloAck(ack)] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!(ack.sessions[0].standing, Standing::Open { durable: 0 });
     scene.start(1, CredentialKind::CardToken, "tok_visa");
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StartAccepted { .. }]));
     scene.reading(1, 1, 300);
 
     // It crashes again while charging: the session continues where it was.
     let mut scene = scene.crash();
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 1 }]);
-    let heard = scene.heard();
-    let [ToCharger::HelloAck(ack)] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::HelloAck(ack)] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!(ack.sessions[0].standing, Standing::Open { durable: 1 });
     scene.stop(1, 2, 650);
     let capture = scene.asked();
@@ -547,10 +547,10 @@ fn a_crash_at_any_moment_changes_nothing_for_the_charger() {
     assert!(again.id == capture.id || matches!(again.request, Request::Inquire { target } if target == capture.id));
     scene.approve(&capture);
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 2 }]);
-    let heard = scene.heard();
+    let received = scene.received();
     assert!(
-        heard.iter().any(|message| matches!(message, ToCharger::Receipt(receipt) if receipt.total.minor == 9)),
-        "{heard:?}"
+        received.iter().any(|message| matches!(message, ToCharger::Receipt(receipt) if receipt.total.minor == 9)),
+        "{received:?}"
     );
 }
 
@@ -558,9 +558,9 @@ fn a_crash_at_any_moment_changes_nothing_for_the_charger() {
 fn without_a_tariff_there_is_no_session_and_no_price_of_zero() {
     let mut scene = Scene::new();
     scene.hello("NO-TARIFF", Vec::new());
-    scene.heard();
+    scene.received();
     scene.start(1, CredentialKind::CardToken, "tok_visa");
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartRejected { code: Code::NoTariff, .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StartRejected { code: Code::NoTariff, .. }]));
 }
 
 #[test]

@@ -443,7 +443,8 @@ impl Draft<'_> {
                 open && past.hold == hold.number && past.kind == kind && minor <= past.amount_minor
             })
         };
-        let told = || self.state().rare.iter().flat_map(|rare| &rare.reports).any(|seen| seen.digest == source.digest);
+        let is_reported =
+            || self.state().rare.iter().flat_map(|rare| &rare.reports).any(|seen| seen.digest == source.digest);
         let expected = match report.kind {
             NotificationKind::AuthorizationExpired => false,
             NotificationKind::CaptureFailed => asked(OperationKind::Capture),
@@ -453,7 +454,7 @@ impl Draft<'_> {
             }
             NotificationKind::RefundFailed => asked(OperationKind::Refund),
             NotificationKind::DisputeWon | NotificationKind::DisputeLost => {
-                asked(OperationKind::Capture) || (!told() && minor <= self.state().disputable_minor(hold))
+                asked(OperationKind::Capture) || (!is_reported() && minor <= self.state().disputable_minor(hold))
             }
         };
         expected && minor > 0 && self.now.wall.since(report.occurred_at) < EARLY_FOR

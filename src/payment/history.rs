@@ -144,7 +144,7 @@ pub enum HistoryKind {
     /// The hold lapsed.
     Expired {
         /// Whether the processor reported it; otherwise it follows from the hold's age.
-        told: bool,
+        reported: bool,
     },
     /// A capture that had been approved failed after all.
     CaptureReversed {
@@ -205,7 +205,7 @@ stored!(enum HistoryKind {
     15: Abandoned,
     16: WindowPassed { 0: percent },
     17: Expiring { 0: expires_at },
-    18: Expired { 0: told },
+    18: Expired { 0: reported },
     19: CaptureReversed { 0: amount_minor },
     20: RefundReversed { 0: amount_minor },
     21: DisputeOpened { 0: amount_minor },
@@ -250,7 +250,7 @@ impl HistoryKind {
             | HistoryKind::LateApproval { .. }
             | HistoryKind::SetAside(_)
             | HistoryKind::Repeated { .. }
-            | HistoryKind::Expired { told: true }
+            | HistoryKind::Expired { reported: true }
             | HistoryKind::CaptureReversed { .. }
             | HistoryKind::RefundReversed { .. }
             | HistoryKind::DisputeOpened { .. }
@@ -267,7 +267,7 @@ impl HistoryKind {
             | HistoryKind::Abandoned
             | HistoryKind::WindowPassed { .. }
             | HistoryKind::Expiring { .. }
-            | HistoryKind::Expired { told: false }
+            | HistoryKind::Expired { reported: false }
             | HistoryKind::Settled { .. } => HistorySource::Gate,
         }
     }
@@ -331,7 +331,7 @@ fn moment(event: &Event, attempts: u16) -> (Ordinal, HistoryKind) {
         Event::VoidAbandoned { .. } => HistoryKind::Abandoned,
         Event::CaptureWindowPassed { percent, .. } => HistoryKind::WindowPassed { percent: *percent },
         Event::HoldExpiring { expires_at, .. } => HistoryKind::Expiring { expires_at: *expires_at },
-        Event::HoldExpired { source, .. } => HistoryKind::Expired { told: source.is_some() },
+        Event::HoldExpired { source, .. } => HistoryKind::Expired { reported: source.is_some() },
         Event::CaptureReversed { amount, .. } => HistoryKind::CaptureReversed { amount_minor: amount.minor },
         Event::RefundReversed { amount, .. } => HistoryKind::RefundReversed { amount_minor: amount.minor },
         Event::DisputeOpened { amount, .. } => HistoryKind::DisputeOpened { amount_minor: amount.minor },

@@ -54,9 +54,9 @@ stored!(struct KnownProcessor { 0: capabilities, 1: declared_at, 2: drained });
 
 /// Stored facts by processor id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acquaintances(BTreeMap<ProcessorId, KnownProcessor>);
+pub struct KnownProcessors(BTreeMap<ProcessorId, KnownProcessor>);
 
-stored!(struct Acquaintances(value));
+stored!(struct KnownProcessors(value));
 
 /// Reason of a refused order about a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +66,7 @@ pub enum UnknownProcessor {
     Unknown,
 }
 
-impl Acquaintances {
+impl KnownProcessors {
     /// Decides on the declaration of a connecting processor: an event if it differs from the stored one. Their number
     /// is bounded.
     pub fn declared(&self, processor: &ProcessorId, capabilities: &Capabilities, at: Timestamp) -> Option<Event> {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_known_already_is_no_news() {
-        let (mut known, at) = (Acquaintances::default(), Timestamp::default());
+        let (mut known, at) = (KnownProcessors::default(), Timestamp::default());
         assert_eq!(known.drain(&acme(), true, at), Err(UnknownProcessor::Unknown));
         let declared = known.declared(&acme(), &capabilities(1), at).unwrap();
         known.apply(&declared);
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_operators_word_outlives_a_new_declaration() {
-        let (mut known, at) = (Acquaintances::default(), Timestamp::default());
+        let (mut known, at) = (KnownProcessors::default(), Timestamp::default());
         known.apply(&known.clone().declared(&acme(), &capabilities(1), at).unwrap());
         known.apply(&known.clone().drain(&acme(), true, at).unwrap().unwrap());
         let again = known.declared(&acme(), &capabilities(2), at).unwrap();
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn strangers_do_not_fill_the_memory() {
-        let (mut known, at) = (Acquaintances::default(), Timestamp::default());
+        let (mut known, at) = (KnownProcessors::default(), Timestamp::default());
         for number in 0..2 * PROCESSORS_KNOWN {
             let id = ProcessorId::new(&format!("p{number}")).unwrap();
             if let Some(event) = known.declared(&id, &capabilities(1), at) {

@@ -104,7 +104,7 @@ impl Payment {
     /// A number that reads what [`Payment::spendable`] and [`Payment::closing_at`] will, so that they find it near: what it is
     /// does not matter.
     #[inline]
-    pub fn touch(&self) -> u64 {
+    pub fn prefetch(&self) -> u64 {
         let hold = self.holds.first().map_or(0, |hold| hold.authorized_minor ^ hold.expires_at.unix_ms());
         (hold ^ self.owed).cast_unsigned() ^ self.live.len() as u64
     }

@@ -47,7 +47,7 @@ pub struct Pipe {
 
 /// Why [`Pipe::turn`] returned.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Turn<'a> {
+pub enum PipeEvent<'a> {
     /// These bytes came.
     Bytes(&'a [u8]),
     /// Everything that was to be sent is with the operating system.
@@ -79,7 +79,7 @@ impl Pipe {
     }
 
     /// Sends what there is to send until something comes, everything is sent, or the time has come.
-    pub async fn turn(&mut self, until: Instant) -> io::Result<Turn<'_>> {
+    pub async fn turn(&mut self, until: Instant) -> io::Result<PipeEvent<'_>> {
         loop {
             let Pipe { reader, writer, out, written, unflushed, scratch } = &mut *self;
             let pending = *written < out.len();
@@ -99,7 +99,7 @@ impl Pipe {
                     }
                     None => {
                         *unflushed = false;
-                        return Ok(Turn::Sent);
+                        return Ok(PipeEvent::Sent);
                     }
                 },
                 read = reader.read(scratch) => {
@@ -107,9 +107,9 @@ impl Pipe {
                     if read == 0 {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
-                    return Ok(Turn::Bytes(&self.scratch[..read]));
+                    return Ok(PipeEvent::Bytes(&self.scratch[..read]));
                 }
-                () = sleep_until(until) => return Ok(Turn::Time),
+                () = sleep_until(until) => return Ok(PipeEvent::Time),
             }
         }
     }
@@ -139,19 +139,19 @@ mod tests {
         pipe.out().extend_from_slice(b"twelve bytes");
         let peer = tokio::spawn(async move {
             far.write_all(b"and an answer").await.unwrap();
-            let mut heard = [0; 12];
-            far.read_exact(&mut heard).await.unwrap();
-            heard
+            let mut received = [0; 12];
+            far.read_exact(&mut received).await.unwrap();
+            received
         });
-        let (mut heard, mut sent) = (Vec::new(), false);
-        while heard.len() < 13 || !sent {
+        let (mut received, mut sent) = (Vec::new(), false);
+        while received.len() < 13 || !sent {
             match pipe.turn(Instant::now() + Duration::from_secs(60)).await.unwrap() {
-                Turn::Bytes(bytes) => heard.extend_from_slice(bytes),
-                Turn::Sent => sent = true,
-                Turn::Time => panic!("no deadline is reached here"),
+                PipeEvent::Bytes(bytes) => received.extend_from_slice(bytes),
+                PipeEvent::Sent => sent = true,
+                PipeEvent::Time => panic!("no deadline is reached here"),
             }
         }
-        assert_eq!(heard, b"and an answer");
+        assert_eq!(received, b"and an answer");
         assert_eq!(&peer.await.unwrap(), b"twelve bytes");
         assert_eq!(pipe.backlog(), 0);
     }

@@ -380,8 +380,8 @@ mod tests {
             "line 8: 2 fields, expected 9",
         ];
         assert_eq!(found.bad.count, 5);
-        for (told, expected) in found.bad.told.iter().zip(expected) {
-            assert!(told.starts_with(expected), "{told}");
+        for (refused, expected) in found.bad.listed_rows.iter().zip(expected) {
+            assert!(refused.starts_with(expected), "{refused}");
         }
         assert!(matches!(read_sessions(file.as_bytes()), Err(RecordingError::Rows(bad)) if bad.count == 5));
     }

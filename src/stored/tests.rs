@@ -128,12 +128,12 @@ fn a_variant_that_is_not_known_is_named_with_its_type_and_number() {
 fn what_is_wrong_is_named_with_its_type_and_field() {
     let whole = to_bytes(&first::Fact::Read { reading: old() });
     assert_eq!(hex::encode(&whole), "090f0d150966697665");
-    let said = |bytes: &[u8]| from_bytes::<first::Fact>(bytes).unwrap_err().to_string();
-    assert_eq!(said(&hex::decode("090303").unwrap()), "Read.reading: the bytes end within a value");
-    assert_eq!(said(&hex::decode("0905030b").unwrap()), "Read.reading.text: field 1 is missing");
-    assert_eq!(said(&hex::decode("090b090b05ffff").unwrap()), "Read.reading.text: a text that is not UTF-8");
-    assert_eq!(said(&[&whole[..], &[0, 0]].concat()), "2 bytes are left behind its end");
-    assert_eq!(said(&[]), "the bytes end within a value");
+    let refusal_of = |bytes: &[u8]| from_bytes::<first::Fact>(bytes).unwrap_err().to_string();
+    assert_eq!(refusal_of(&hex::decode("090303").unwrap()), "Read.reading: the bytes end within a value");
+    assert_eq!(refusal_of(&hex::decode("0905030b").unwrap()), "Read.reading.text: field 1 is missing");
+    assert_eq!(refusal_of(&hex::decode("090b090b05ffff").unwrap()), "Read.reading.text: a text that is not UTF-8");
+    assert_eq!(refusal_of(&[&whole[..], &[0, 0]].concat()), "2 bytes are left behind its end");
+    assert_eq!(refusal_of(&[]), "the bytes end within a value");
 }
 
 #[test]

@@ -226,13 +226,13 @@ mod tests {
 
     #[test]
     fn a_list_without_tariffs_is_said() {
-        for (text, says) in [
+        for (text, wording) in [
             ("[]", "line 1, column 1: $: the list is empty"),
             ("{\"data\": []}", "line 1, column 10: $.data: the list is empty"),
             ("{\"data\": null, \"status_code\": 2001}", "a tariff or a list of tariffs was expected, this is null"),
         ] {
             let error = tariffs_in(text).unwrap_err().to_string();
-            assert!(error.contains(says), "{error}");
+            assert!(error.contains(wording), "{error}");
         }
     }
 

@@ -234,7 +234,7 @@ pub enum RatingError {
 impl Rating {
     /// Reads every part, to prefetch it; the value does not matter.
     #[inline]
-    pub fn touch(&self) -> u64 {
+    pub fn prefetch(&self) -> u64 {
         let volumes = self.volumes.first().zip(self.volumes.last());
         let volumes = volumes.map_or(0, |(first, last)| first.amount ^ last.amount);
         (self.start.unix_ms() ^ self.at.unix_ms() ^ self.register.microwatt_hours() ^ volumes).cast_unsigned()

@@ -60,7 +60,7 @@ impl RecordedSession {
     /// # Errors
     /// [`TariffError`] with all faults: missing and misspelled fields, falling registers, times out of order.
     pub fn parse_readings(text: &str) -> Result<RecordedSession, TariffError> {
-        told(text, |reader, root| {
+        read_root(text, |reader, root| {
             let root = object("$", root, reader)?;
             reader.misspelled(&root, READINGS_FIELDS, &[]);
             let (start, end) = frame(reader, &root, &["start", "start_date_time"], &["end", "end_date_time"]);
@@ -107,7 +107,7 @@ impl RecordedSession {
     /// # Errors
     /// [`TariffError`] with all faults: missing and misspelled fields, times out of order.
     pub fn parse_run(text: &str) -> Result<RecordedSession, TariffError> {
-        told(text, |reader, root| {
+        read_root(text, |reader, root| {
             let outer = object("$", root, reader)?;
             let root = match outer.get("input") {
                 Some(node) => object("$.input", node, reader)?,
@@ -209,7 +209,7 @@ fn charge(start: Timestamp, end: Timestamp, power_mw: i64, requested: i64) -> (T
 }
 
 /// Reads a document; all that is wrong with it is one error.
-fn told(
+fn read_root(
     text: &str,
     read: impl FnOnce(&mut Reader<'_>, &Node<'_>) -> Result<RecordedSession, TariffError>,
 ) -> Result<RecordedSession, TariffError> {

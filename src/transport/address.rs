@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_an_address_is_told() {
-        for (text, told) in [
+        for (text, expected) in [
             ("localhost", "no port in `localhost`"),
             ("localhost:http", "`http` is no port"),
             ("localhost:70000", "`70000` is no port"),
@@ -48,7 +48,7 @@ mod tests {
             ("no-such-host.invalid:7443", "the name `no-such-host.invalid` has no address"),
         ] {
             let error = resolve(text).unwrap_err();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 }

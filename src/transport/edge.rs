@@ -92,7 +92,7 @@ pub struct Bounds {
     /// Bytes that a connection holds back for a slow reader.
     pub outgoing_bytes: usize,
     /// Interval of checks for changed files and for connections with expired certificates.
-    pub look_around: Duration,
+    pub sweep_interval: Duration,
 }
 
 impl Default for Bounds {
@@ -101,7 +101,7 @@ impl Default for Bounds {
             handshake: Duration::from_millis(limits::HANDSHAKE_DEADLINE.ms().unsigned_abs()),
             failures_per_minute: limits::FAILED_HANDSHAKES_PER_MINUTE_MAX,
             outgoing_bytes: limits::OUTGOING_BYTES_MAX,
-            look_around: Duration::from_secs(5),
+            sweep_interval: Duration::from_secs(5),
         }
     }
 }
@@ -221,7 +221,7 @@ impl Edge {
             addresses: Mutex::default(),
             recent: Mutex::new(VecDeque::new()),
         });
-        runtime.spawn(look_around(Arc::clone(&shared)));
+        runtime.spawn(sweep_connections(Arc::clone(&shared)));
         Ok(Edge { runtime: Some(runtime), shared })
     }
 
@@ -361,8 +361,8 @@ impl Shared {
     }
 }
 
-async fn look_around(shared: Arc<Shared>) {
-    let mut beat = tokio::time::interval(shared.bounds.look_around);
+async fn sweep_connections(shared: Arc<Shared>) {
+    let mut beat = tokio::time::interval(shared.bounds.sweep_interval);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beat.tick().await;

@@ -232,8 +232,8 @@ mod tests {
 
     #[test]
     fn names_of_the_library_are_words_in_a_message() {
-        let told = Refusal::of_tls(&Error::PeerIncompatible(rustls::PeerIncompatible::NoCipherSuitesInCommon));
-        assert!(told.to_string().contains("no cipher suites in common"), "{told}");
+        let refusal = Refusal::of_tls(&Error::PeerIncompatible(rustls::PeerIncompatible::NoCipherSuitesInCommon));
+        assert!(refusal.to_string().contains("no cipher suites in common"), "{refusal}");
         assert_eq!(in_words("Tls12NotOffered"), "tls12 not offered");
     }
 

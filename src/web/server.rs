@@ -397,8 +397,8 @@ impl SharedAnswer {
 /// Ready when every shard answers: recovery is over by then.
 fn readiness(shared: &Shared) -> Result<Answer, Problem> {
     let Some(views) = shared.views.get() else { return Err(shared.not_yet()) };
-    let heard = views.awake();
-    let (answered, expected) = (heard.answers.len(), heard.of);
+    let received = views.awake();
+    let (answered, expected) = (received.answers.len(), received.of);
     if answered == expected && expected > 0 {
         Ok(Answer::Text("text/plain; charset=utf-8", format!("[+] {answered} shards answer\nready\n")))
     } else {

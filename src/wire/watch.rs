@@ -22,7 +22,7 @@ pub(super) struct Watch {
     pub phase: Phase,
     pub heartbeat: TimeSpan,
     /// The last whole frame; before the first, when the link began.
-    last_heard: Mono,
+    last_received: Mono,
     /// When we last sent a frame that the peer counts as a sign of life.
     last_spoken: Mono,
     mid_frame_since: Option<Mono>,
@@ -33,7 +33,7 @@ impl Watch {
         Watch {
             phase: Phase::AwaitingHello,
             heartbeat: limits::HEARTBEAT,
-            last_heard: now,
+            last_received: now,
             last_spoken: now,
             mid_frame_since: None,
         }
@@ -41,7 +41,7 @@ impl Watch {
 
     /// Whole frames came.
     pub fn received(&mut self, now: Mono) {
-        self.last_heard = now;
+        self.last_received = now;
         self.mid_frame_since = None;
     }
 
@@ -66,8 +66,8 @@ impl Watch {
     /// When the link ends, unless the peer sends a frame before.
     pub fn give_up_at(&self) -> Option<Mono> {
         let silent = match self.phase {
-            Phase::AwaitingHello => self.last_heard.after(limits::HELLO_TIMEOUT),
-            Phase::Open => self.last_heard.after(self.timeout()),
+            Phase::AwaitingHello => self.last_received.after(limits::HELLO_TIMEOUT),
+            Phase::Open => self.last_received.after(self.timeout()),
             Phase::Closed(_) => return None,
         };
         let frame = self.mid_frame_since.map(|since| since.after(limits::FRAME_TIMEOUT));

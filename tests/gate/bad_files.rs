@@ -52,7 +52,7 @@ impl Folder {
     }
 
     #[track_caller]
-    fn told(&self, line: &str, code: i32, words: &[&str]) {
+    fn shown(&self, line: &str, code: i32, words: &[&str]) {
         let (ended, text) = self.run(line);
         assert_eq!(ended, code, "{line}: {text}");
         for word in words {
@@ -90,21 +90,21 @@ fn bytes_that_are_no_text_are_told_with_file_and_place() {
             bytes
         };
         folder.write(name, &with(4, 0xe9));
-        folder.told(line, code, &[&format!("{name}: line 1"), "byte 5 (0xe9) is not UTF-8"]);
+        folder.shown(line, code, &[&format!("{name}: line 1"), "byte 5 (0xe9) is not UTF-8"]);
         if !name.ends_with(".json") {
             folder.write(name, &with(4, 0));
-            folder.told(line, code, &[&format!("{name}: line 1"), "NUL (U+0000)"]);
+            folder.shown(line, code, &[&format!("{name}: line 1"), "NUL (U+0000)"]);
         }
         // What editors of other systems write is read, or told.
         let mark = [b"\xef\xbb\xbf".to_vec(), whole.clone()].concat();
         folder.write(name, &mark);
-        folder.told(line, 0, &[]);
+        folder.shown(line, 0, &[]);
         let text = String::from_utf8(whole.clone()).unwrap();
         folder.write(name, text.replace('\n', "\r\n").as_bytes());
-        folder.told(line, 0, &[]);
+        folder.shown(line, 0, &[]);
         let wide: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
         folder.write(name, &wide);
-        if name.ends_with(".json") { folder.told(line, code, &[name, "UTF-16"]) } else { folder.told(line, 0, &[]) }
+        if name.ends_with(".json") { folder.shown(line, code, &[name, "UTF-16"]) } else { folder.shown(line, 0, &[]) }
     }
 }
 
@@ -128,11 +128,11 @@ fn tables_without_rows_or_with_other_columns_are_refused() {
             folder.write(name, bad.as_bytes());
             let mut words = words;
             words.push(name);
-            folder.told(line, code, &words);
+            folder.shown(line, code, &words);
         }
         if name == "sessions.csv" {
             folder.write(name, format!("{names}\n").as_bytes());
-            folder.told(line, code, &[name, "there is no session below the line of names"]);
+            folder.shown(line, code, &[name, "there is no session below the line of names"]);
         }
     }
 }
@@ -154,7 +154,7 @@ fn every_bad_row_of_a_comparison_is_told() {
     ];
     let names = SESSIONS.lines().next().unwrap();
     folder.write("sessions.csv", format!("{names}\n{}", rows.concat()).as_bytes());
-    folder.told(
+    folder.shown(
         DIFF,
         1,
         &[
@@ -165,7 +165,7 @@ fn every_bad_row_of_a_comparison_is_told() {
             "line 7, column `end`: `2026-03-01T11:00:00+01:00` lies before the start",
         ],
     );
-    folder.told(
+    folder.shown(
         "replay -q --sessions sessions.csv --tariff tariff.json --timezone Europe/Pariss",
         2,
         &["`Europe/Pariss` is no time zone", "did you mean `Europe/Paris`?"],
@@ -186,17 +186,21 @@ fn a_map_that_leaves_out_a_column_is_told_what_to_write() {
     let (gross, net) = ("gross = [\"Credit (GC)\", \"-Debit (GC)\"]", "net = [\"Credit (NC)\", \"-Debit (NC)\"]");
     write("gross = \"Credit (GC)\"\nnet = \"Credit (NC)\"");
     let mend = format!("help: write {gross}, {net} in map.toml");
-    folder.told(REPORT, 65, &["`gross` of the map names `Credit (GC)` and leaves out `Debit (GC)`", &mend]);
-    folder.told(&format!("{REPORT} --skip-invalid"), 65, &[&mend]);
+    folder.shown(REPORT, 65, &["`gross` of the map names `Credit (GC)` and leaves out `Debit (GC)`", &mend]);
+    folder.shown(&format!("{REPORT} --skip-invalid"), 65, &[&mend]);
     write(gross);
-    folder.told(REPORT, 65, &["line 4: no amount in `Credit (GC)`, `-Debit (GC)`", &format!("write {net} in the map")]);
+    folder.shown(
+        REPORT,
+        65,
+        &["line 4: no amount in `Credit (GC)`, `-Debit (GC)`", &format!("write {net} in the map")],
+    );
     write(&format!("{gross}\n{net}"));
     folder.write(
         "ours.csv",
         format!("{OURS}op_00000000000000000000000000000002,refund,R1,5,EUR,2026-09-18T10:00:00Z\n").as_bytes(),
     );
     let counted = |pile: &str, count: u8| format!("{pile:<22}{count:>8}");
-    folder.told(REPORT, 0, &[&counted("matched", 2), &counted("only theirs", 0), "net EUR 17.56"]);
+    folder.shown(REPORT, 0, &[&counted("matched", 2), &counted("only theirs", 0), "net EUR 17.56"]);
 
     // Debits without a sign, and amounts in minor units: the report says which key reads them.
     folder.write("settlement.csv", b"ref,way,gross\nR1,C,23.40\nR1,D,5.00\n");
@@ -204,7 +208,7 @@ fn a_map_that_leaves_out_a_column_is_told_what_to_write() {
         "map.toml",
         b"reference = \"ref\"\ngross = \"gross\"\nkind = \"way\"\nkinds = { C = \"capture\", D = \"refund\" }\n",
     );
-    folder.told(
+    folder.shown(
         REPORT,
         1,
         &["line 3  R1  EUR 5.00: wrong sign", "map.toml: where debits are written without a sign, `debits`"],
@@ -213,11 +217,11 @@ fn a_map_that_leaves_out_a_column_is_told_what_to_write() {
         "map.toml",
         b"reference = \"ref\"\ngross = \"gross\"\nkind = \"way\"\nkinds = { C = \"capture\", D = \"refund\" }\ndebits = { way = [\"D\"] }\n",
     );
-    folder.told(REPORT, 0, &["clean"]);
+    folder.shown(REPORT, 0, &["clean"]);
     folder.write("settlement.csv", b"ref,gross\nR1,2340\nR1,-500\n");
     folder.write("map.toml", b"reference = \"ref\"\ngross = \"gross\"\n");
-    folder.told(REPORT, 1, &["line 2  op_0", "EUR 23.40 ours, 2340.00 theirs: by 2316.60", "minor_units = true"]);
+    folder.shown(REPORT, 1, &["line 2  op_0", "EUR 23.40 ours, 2340.00 theirs: by 2316.60", "minor_units = true"]);
     folder.write("map.toml", b"reference = \"ref\"\n");
-    folder.told(REPORT, 78, &["map.toml: it names neither `gross` nor `net`: write the column of the amounts"]);
-    folder.told(LINT, 0, &[]);
+    folder.shown(REPORT, 78, &["map.toml: it names neither `gross` nor `net`: write the column of the amounts"]);
+    folder.shown(LINT, 0, &[]);
 }

@@ -43,8 +43,8 @@ fn a_gate_that_recovers_is_live_and_not_ready() {
     let console = Console::listen(Listening::on(loopback, Some("secret".to_owned())), starting).unwrap();
     assert_eq!(plain(console.address, "/livez"), (200, "ok\n".to_owned()));
     for path in ["/readyz", "/healthz", "/api/figures?token=secret"] {
-        let (status, told) = plain(console.address, path);
-        assert!(status == 503 && told.contains("7 of 9 snapshots taken in"), "{path}: {status} {told}");
+        let (status, shown) = plain(console.address, path);
+        assert!(status == 503 && shown.contains("7 of 9 snapshots taken in"), "{path}: {status} {shown}");
     }
     let (status, metrics) = plain(console.address, "/metrics");
     assert!(status == 200 && metrics.contains("wattstile_build_info"), "{metrics}");

@@ -46,14 +46,14 @@ fn a_foreign_name_is_refused_with_what_allows_it() {
         assert_eq!(get(console.address, host, "/livez").0, 200, "{host}");
     }
     for path in ["/livez", "/metrics", "/api/figures?token=secret"] {
-        let (status, told) = get(console.address, "evil.example:8490", path);
-        assert_eq!(status, 421, "{path}: {told}");
-        assert!(told.contains("evil.example") && told.contains("console.hosts"), "{told}");
+        let (status, shown) = get(console.address, "evil.example:8490", path);
+        assert_eq!(status, 421, "{path}: {shown}");
+        assert!(shown.contains("evil.example") && shown.contains("console.hosts"), "{shown}");
     }
     assert_eq!(raw(console.address, "GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n").0, 400);
     // What a name brings in moves no terminal.
-    let (_, told) = get(console.address, "a\u{1b}[2J", "/livez");
-    assert!(!told.contains('\u{1b}'), "{told:?}");
+    let (_, shown) = get(console.address, "a\u{1b}[2J", "/livez");
+    assert!(!shown.contains('\u{1b}'), "{shown:?}");
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn each_step_of_a_request_has_its_time_and_its_size() {
         (large, Some(413), Duration::ZERO, head_max),
         (long, Some(431), Duration::ZERO, head_max),
     ] {
-        let (told, took) = slow.join().unwrap();
-        assert!(status.is_none_or(|status| status == told), "{status:?}: {told} after {took:?}");
-        assert!((least..most).contains(&took), "{told} after {took:?}");
+        let (shown, took) = slow.join().unwrap();
+        assert!(status.is_none_or(|status| status == shown), "{status:?}: {shown} after {took:?}");
+        assert!((least..most).contains(&took), "{shown} after {took:?}");
     }
 }
 

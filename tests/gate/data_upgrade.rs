@@ -129,8 +129,8 @@ fn data_of_version_4_is_upgraded_with_the_same_figures_and_kept_as_backup() {
     assert!(dry["needed_bytes"].as_u64() > Some(0) && dry["backup_bytes"].as_u64() > Some(100_000), "{dry}");
     assert_eq!(files(&data), before);
     assert_eq!(names(place.path()), ["data"]);
-    let (code, told, error) = verb(&["data", "upgrade", text(&data), "--dry-run"]);
-    assert!(code == 0 && told.contains("nothing was changed") && told.contains("in balance"), "{told}{error}");
+    let (code, shown, error) = verb(&["data", "upgrade", text(&data), "--dry-run"]);
+    assert!(code == 0 && shown.contains("nothing was changed") && shown.contains("in balance"), "{shown}{error}");
 
     let (code, out, error) = verb(&["data", "upgrade", text(&data), "--json"]);
     assert_eq!(code, 0, "{error}");
@@ -183,8 +183,8 @@ fn an_upgrade_that_is_killed_at_any_step_is_finished_by_the_next() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = BufReader::new(child.stderr.take().unwrap());
-        said.lines().map_while(Result::ok).find(|line| line.contains(step.as_str())).expect("every step is told");
+        let progress = BufReader::new(child.stderr.take().unwrap());
+        progress.lines().map_while(Result::ok).find(|line| line.contains(step.as_str())).expect("every step is told");
         // SIGKILL, unless it is faster.
         let _ = child.kill();
         child.wait().unwrap();

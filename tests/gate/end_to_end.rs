@@ -206,8 +206,8 @@ fn a_charger_and_a_processor_in_python_do_business_at_the_gate() {
         std::thread::sleep(Duration::from_secs(1));
     }
     assert_eq!(outcome.0, 0, "{}", outcome.1);
-    let told = finished(python(&gate.peer_arguments("misbehave.py", &charger("PY-2")), &[]));
-    assert_eq!(told.0, 0, "each deed is answered with the code of the specification: {}", told.1);
+    let shown = finished(python(&gate.peer_arguments("misbehave.py", &charger("PY-2")), &[]));
+    assert_eq!(shown.0, 0, "each deed is answered with the code of the specification: {}", shown.1);
     let (code, books) = finished(processor);
     assert_eq!(code, 0, "{books}");
 }

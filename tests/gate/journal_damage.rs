@@ -154,8 +154,8 @@ fn open(data: &Path) -> Result<Sequences, Failure> {
         let next = &mut next[usize::from(partition)];
         assert_eq!(sequence, *next, "in order and without gaps");
         *next += 1;
-        let said = std::str::from_utf8(record.payload).unwrap();
-        assert!(said.starts_with(&format!("{partition}/{sequence};")), "{said}");
+        let payload_text = std::str::from_utf8(record.payload).unwrap();
+        assert!(payload_text.starts_with(&format!("{partition}/{sequence};")), "{payload_text}");
         Ok(())
     })?;
     Ok(log.sequences().clone())

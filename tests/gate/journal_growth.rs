@@ -46,7 +46,7 @@ fn the_data_directory_grows_by_the_archive_alone() {
     let state = vec![7; STATE_BYTES * usize::try_from(SESSIONS_LIVE).unwrap() / usize::from(PARTITIONS)];
     let (mut written, mut since, mut ticks, mut ended, mut restarts) = (0, 0, 0_u64, 0_u64, 0);
     let (mut most_log, mut most_file) = (0, 0);
-    let (mut next_line, mut course) = (0, Vec::new());
+    let (mut next_line, mut sizes) = (0, Vec::new());
     while written < through {
         for _ in 0..2_000 {
             let partition = PartitionId(u16::try_from(ticks % u64::from(PARTITIONS)).unwrap());
@@ -86,7 +86,7 @@ fn the_data_directory_grows_by_the_archive_alone() {
                 "{:>6} MiB written: log {log} KiB, snapshots {snapshots} KiB, archive {archive} KiB",
                 written >> 20
             );
-            course.push(log + snapshots);
+            sizes.push(log + snapshots);
         }
         if written > through * (restarts + 1) / 4 {
             // A process that is killed, and the one after it.
@@ -106,6 +106,6 @@ fn the_data_directory_grows_by_the_archive_alone() {
     assert!(most_log <= bound, "{most_log} bytes of log");
     // sled takes room by segments of 4 MiB, in a database for each generation and for each restart.
     assert!(most_file <= bound * 2 + (32 << 20), "{most_file} bytes of files for a log of at most {bound}");
-    let (early, late) = (course[course.len() / 2], course[course.len() - 1]);
-    assert!(late <= early + (bound >> 10), "{course:?}");
+    let (early, late) = (sizes[sizes.len() / 2], sizes[sizes.len() - 1]);
+    assert!(late <= early + (bound >> 10), "{sizes:?}");
 }

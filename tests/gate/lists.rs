@@ -40,9 +40,9 @@ fn introduce(dialler: &Dialler, names: &[String]) {
         while welcome < names.len() {
             let read = stream.read(&mut buffer).await.unwrap();
             assert!(read > 0, "closed after {welcome}");
-            let mut heard = Vec::new();
-            link.receive(&buffer[..read], Now { wall: now(), mono: Mono(0) }, &mut heard).unwrap();
-            for Received { message, .. } in heard {
+            let mut received = Vec::new();
+            link.receive(&buffer[..read], Now { wall: now(), mono: Mono(0) }, &mut received).unwrap();
+            for Received { message, .. } in received {
                 assert!(matches!(message, ToCharger::HelloAck(_)), "{message:?}");
                 welcome += 1;
             }

@@ -33,13 +33,13 @@ const UNLINKED: [(CredentialKind, &str); 3] = [
 struct Charger {
     stream: Box<dyn Duplex>,
     link: ChargerClientLink,
-    heard: VecDeque<ToCharger>,
+    incoming: VecDeque<ToCharger>,
 }
 
 impl Charger {
     async fn dial(dialler: &Dialler, id: &str) -> Charger {
         let stream = dialler.dial().await.unwrap();
-        let mut charger = Charger { stream, link: ChargerClientLink::new(Mono(0)), heard: VecDeque::new() };
+        let mut charger = Charger { stream, link: ChargerClientLink::new(Mono(0)), incoming: VecDeque::new() };
         charger
             .says(&FromCharger::Hello(ChargerHello {
                 numbering: Default::default(),
@@ -62,16 +62,16 @@ impl Charger {
 
     async fn hears(&mut self) -> ToCharger {
         let mut buffer = [0; 4_096];
-        while self.heard.is_empty() {
+        while self.incoming.is_empty() {
             let reading = tokio::time::timeout(Duration::from_secs(20), self.stream.read(&mut buffer)).await;
             let read = reading.expect("an answer in time").unwrap();
             assert!(read > 0, "the connection is open");
             let mut messages = Vec::new();
             let now = Now { wall: crate::common::now(), mono: Mono(0) };
             self.link.receive(&buffer[..read], now, &mut messages).unwrap();
-            self.heard.extend(messages.into_iter().map(|received| received.message));
+            self.incoming.extend(messages.into_iter().map(|received| received.message));
         }
-        self.heard.pop_front().unwrap()
+        self.incoming.pop_front().unwrap()
     }
 
     async fn start(&mut self, key: u64, kind: CredentialKind, token: &str) -> ToCharger {
@@ -420,10 +420,14 @@ fn imported_lists_are_told_and_taken_back(bench: &Bench, settled: &str) {
     let (code, dry) = import(bench, &twice, &["--dry-run"]);
     assert_eq!((code, &dry["extra"], &dry["suspense"]), (1, &2.into(), &"6.07".into()), "{dry}");
     assert_eq!(bench.json(&["recon", "report"])["batches"].as_array().unwrap().len(), 1);
-    let (code, told) = import(bench, &twice, &[]);
-    assert_eq!((code, &told["extra"], &told["suspense"]), (1, &dry["extra"], &dry["suspense"]), "{told}");
-    assert_eq!((&told["rows"][0]["why"], &told["rows"][0]["line"]), (&"settled already".into(), &2.into()), "{told}");
-    assert_eq!(told["rows"][1]["why"], "unknown");
+    let (code, printed) = import(bench, &twice, &[]);
+    assert_eq!((code, &printed["extra"], &printed["suspense"]), (1, &dry["extra"], &dry["suspense"]), "{printed}");
+    assert_eq!(
+        (&printed["rows"][0]["why"], &printed["rows"][0]["line"]),
+        (&"settled already".into(), &2.into()),
+        "{printed}"
+    );
+    assert_eq!(printed["rows"][1]["why"], "unknown");
     let report = bench.json_of_failing(&["recon", "report"]);
     assert_eq!(report["extra"][0]["why"], "settled already", "{report}");
     assert_eq!(report["batches"][1]["suspense"], "6.07");
@@ -453,9 +457,9 @@ fn imported_lists_are_told_and_taken_back(bench: &Bench, settled: &str) {
     let reference = "r".repeat(150);
     let rows: String = (0..700).map(|row| format!(",{reference}{row},1.00,0\n")).collect();
     let long = file(bench, "twice.csv", &format!("op,ref,gross,fee\n{rows}"));
-    let (code, told) = import(bench, &long, &[]);
-    assert_eq!((code, &told["revision"], &told["extra"]), (1, &2.into(), &700.into()));
-    assert_eq!(told["suspense"], "700.00");
+    let (code, printed) = import(bench, &long, &[]);
+    assert_eq!((code, &printed["revision"], &printed["extra"]), (1, &2.into(), &700.into()));
+    assert_eq!(printed["suspense"], "700.00");
     assert_eq!(revert(bench, "twice.csv")["revision"], 2);
     assert_eq!(balance(bench, "bank"), before);
 }

@@ -63,14 +63,14 @@ impl Processor {
     }
 
     async fn hears(&mut self) -> Vec<ToProcessor> {
-        let (mut heard, mut reply, mut buffer) = (Vec::new(), Vec::new(), vec![0; 64 * 1_024]);
-        while heard.is_empty() {
+        let (mut received, mut reply, mut buffer) = (Vec::new(), Vec::new(), vec![0; 64 * 1_024]);
+        while received.is_empty() {
             let read = tokio::time::timeout(Duration::from_secs(20), self.stream.read(&mut buffer));
             let read = read.await.expect("it answers").unwrap();
             assert!(read > 0, "closed");
-            self.link.receive(&buffer[..read], Now { wall: now(), mono: Mono(0) }, &mut heard, &mut reply).unwrap();
+            self.link.receive(&buffer[..read], Now { wall: now(), mono: Mono(0) }, &mut received, &mut reply).unwrap();
         }
-        heard
+        received
     }
 }
 
@@ -194,10 +194,10 @@ fn an_error_that_ends_the_gate_is_a_line_of_the_stream() {
     second.attempt_until_it_ends();
     let last = lines(&second).pop().unwrap();
     assert_eq!(last["level"], "ERROR");
-    let told = last["message"].as_str().unwrap();
+    let shown = last["message"].as_str().unwrap();
     let holder = format!("process {} (wattstile) listens there already", gate.id());
     for part in ["processors.listen", &taken.to_string(), &holder] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(last["exit_code"].is_u64(), "{last}");
     assert_eq!(gate.terminate(), Some(0));

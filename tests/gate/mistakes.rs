@@ -11,7 +11,7 @@ fn wattstile(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wattstile")).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-fn told(output: &Output) -> (i32, String) {
+fn printed(output: &Output) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
 }
 
@@ -53,7 +53,7 @@ fn directory_without_data_has_one_text_and_one_exit_code() {
     for directory in [place.path().to_owned(), place.path().join("missing"), file] {
         let data = directory.to_str().unwrap();
         for verb in readers(data) {
-            let (code, error) = told(&wattstile(&verb));
+            let (code, error) = printed(&wattstile(&verb));
             let expected = format!("error: {data}: there is no data directory of wattstile here\n");
             assert!(error.starts_with(&expected), "{verb:?}: {error}");
             assert!(error.contains("./.wattstile/gate"), "{verb:?}: {error}");
@@ -93,7 +93,7 @@ fn errors_are_json_where_json_is_wanted() {
             } else {
                 [vec!["--json"], verb.clone()].concat()
             };
-            let (code, error) = told(&wattstile(&arguments));
+            let (code, error) = printed(&wattstile(&arguments));
             let document: Value = serde_json::from_str(&error).unwrap_or_else(|no| panic!("{verb:?}: {no}: {error}"));
             assert_eq!((code, document["error"]["code"].as_i64()), (expected, Some(expected.into())), "{error}");
             assert!(document["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
@@ -112,7 +112,7 @@ fn unknown_value_of_a_closed_list_names_the_known_ones() {
         (vec!["journal", "dump", "--kind", "nope"], "session"),
         (vec!["metrics", "--color", "nope"], "auto, always, never"),
     ] {
-        let (code, error) = told(&wattstile(&verb));
+        let (code, error) = printed(&wattstile(&verb));
         assert_eq!(code, 2, "{error}");
         assert!(error.contains(known), "{verb:?}: {error}");
     }
@@ -331,7 +331,7 @@ fn read_only_disk_ends_with_the_code_of_configuration() {
         vec!["keys", "init", "--file", &at("credential.keys")],
         vec!["cert", "init", "--pki", &at("pki")],
     ] {
-        let (code, error) = told(&in_process(&verb).unwrap());
+        let (code, error) = printed(&in_process(&verb).unwrap());
         assert_eq!(code, 78, "{verb:?}: {error}");
         assert!(error.contains("Read-only file system") && error.contains(data), "{verb:?}: {error}");
     }
@@ -346,7 +346,7 @@ fn token_file_that_others_can_read_is_no_private_key() {
     std::fs::set_permissions(&token, mode).unwrap();
     let data = format!("gate.data_dir={}", place.path().join("gate").display());
     let set = format!("console.token_file={}", token.display());
-    let (code, error) = told(&wattstile(&["serve", "--set", &data, "--set", &set]));
+    let (code, error) = printed(&wattstile(&["serve", "--set", &data, "--set", &set]));
     assert_eq!(code, 78, "{error}");
     assert!(error.contains("console.token: its secret can be read by others (mode 0644)"), "{error}");
     assert!(!error.contains("private key"), "{error}");

@@ -19,8 +19,8 @@ fn the_demonstration_of_the_readme_runs_and_its_books_balance() {
             .current_dir(folder.path())
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{start}: {told}");
+        let shown = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{start}: {shown}");
         let document: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
         assert!(document["sessions_settled"].as_u64().unwrap() > 0, "{start}: {document}");
         assert_eq!(document["sessions_open"], 0, "{start}: {document}");

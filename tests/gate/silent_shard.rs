@@ -84,8 +84,8 @@ fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
         let (code, error) = verb(&data, arguments);
         assert!(code == 5 && error.contains("1 of 2 shards did not answer in time"), "{arguments:?}: {code} {error}");
     }
-    let (status, told) = plain(console.address, "/readyz");
-    assert!(status == 503 && told.contains("1 of 2 shards answer"), "{told}");
+    let (status, shown) = plain(console.address, "/readyz");
+    assert!(status == 503 && shown.contains("1 of 2 shards answer"), "{shown}");
     let (status, metrics) = plain(console.address, "/metrics");
     assert!(status == 200 && !metrics.contains("wattstile_sessions_active{"), "no figure is shown that may be wrong");
 

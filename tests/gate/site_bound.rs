@@ -32,9 +32,9 @@ fn a_site_that_fits_any_name_introduces_so_many_chargers_and_no_more() {
         while welcome.len() + refused.len() < 5 {
             let read = stream.read(&mut buffer).await.unwrap();
             assert!(read > 0, "closed after {welcome:?} and {refused:?}");
-            let mut heard = Vec::new();
-            link.receive(&buffer[..read], Now { wall: now(), mono: Mono(0) }, &mut heard).unwrap();
-            for Received { channel, message } in heard {
+            let mut received = Vec::new();
+            link.receive(&buffer[..read], Now { wall: now(), mono: Mono(0) }, &mut received).unwrap();
+            for Received { channel, message } in received {
                 match message {
                     ToCharger::HelloAck(_) => welcome.push(channel.0),
                     ToCharger::GoAway(go) => refused.push((channel.0, go.code.number())),

@@ -130,11 +130,11 @@ fn in_a_pipe_the_demonstration_tells_plain_lines() {
         .current_dir(folder.path())
         .output()
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{told}");
-    assert!(told.lines().any(|line| line.contains(" charging · ") && line.contains("readings/s")), "{told}");
-    assert!(!told.contains('\r') && !told.contains('\u{1b}'), "{told}");
-    assert!(!told.contains("token"), "{told}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.lines().any(|line| line.contains(" charging · ") && line.contains("readings/s")), "{printed}");
+    assert!(!printed.contains('\r') && !printed.contains('\u{1b}'), "{printed}");
+    assert!(!printed.contains("token"), "{printed}");
 }
 
 /// Spellings that earlier versions had, in the README, the manual or the tests, with what they are called now.
@@ -158,9 +158,9 @@ const OLD_SPELLINGS: [(&[&str], &str); 13] = [
 fn old_spellings_are_understood_and_not_shown() {
     for (typed, now) in OLD_SPELLINGS {
         let output = Command::new(env!("CARGO_BIN_EXE_wattstile")).args(typed).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
+        let printed = String::from_utf8(output.stderr).unwrap();
         // What is missing is a value or another argument, never the old spelling itself.
-        assert!(!told.contains("unexpected argument") && !told.contains("unrecognized"), "{typed:?}: {told}");
+        assert!(!printed.contains("unexpected argument") && !printed.contains("unrecognized"), "{typed:?}: {printed}");
         let (old, verb) = typed.split_last().unwrap();
         let help = |verb: &[&str]| {
             let output = Command::new(env!("CARGO_BIN_EXE_wattstile")).args(verb).arg("--help").output().unwrap();

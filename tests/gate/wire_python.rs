@@ -83,13 +83,13 @@ impl Gate {
             if read == 0 {
                 return;
             }
-            let (mut heard, mut out) = (Vec::new(), Vec::new());
-            if link.receive(&buffer[..read], NOW, &mut heard, &mut out).is_err() {
+            let (mut incoming, mut out) = (Vec::new(), Vec::new());
+            if link.receive(&buffer[..read], NOW, &mut incoming, &mut out).is_err() {
                 // The reply has the reason; earlier messages do not matter in these tests.
                 stream.write_all(&out).unwrap();
                 return;
             }
-            for received in heard {
+            for received in incoming {
                 for answer in self.answers(received.message) {
                     link.send(Channel::ZERO, &answer, &mut out).unwrap();
                 }
@@ -190,25 +190,26 @@ fn a_python_charger_charges_breaks_resumes_and_gets_its_receipt() {
 }
 
 /// The gate's end of a processor's connection, one message at a time.
-struct Desk {
+struct TestGate {
     stream: TcpStream,
     link: ProcessorLink,
-    heard: Vec<FromProcessor>,
+    incoming: Vec<FromProcessor>,
 }
 
-impl Desk {
-    fn open(listener: &TcpListener, mac: &MacKey) -> Desk {
+impl TestGate {
+    fn open(listener: &TcpListener, mac: &MacKey) -> TestGate {
         let peer = PeerIdentity::parse("spiffe://wattstile.example/processor/py-pay").unwrap();
         let link = ProcessorLink::new(&peer, Some(mac.clone()), Mono(0)).unwrap();
-        let mut desk = Desk { stream: accept(listener), link, heard: Vec::new() };
-        let FromProcessor::Hello(hello) = desk.next() else { panic!("a Hello comes first") };
+        let mut test_gate = TestGate { stream: accept(listener), link, incoming: Vec::new() };
+        let FromProcessor::Hello(hello) = test_gate.next() else { panic!("a Hello comes first") };
         assert_eq!(hello.processor.as_str(), "py-pay");
         assert_eq!((hello.capabilities.kinds.len(), hello.capabilities.currencies.len()), (7, 1));
-        desk.say(&ToProcessor::HelloAck(ProcessorHelloAck { terms: Terms::PROCESSOR, server_time: NOW.wall }));
-        desk
+        test_gate
+            .send_message(&ToProcessor::HelloAck(ProcessorHelloAck { terms: Terms::PROCESSOR, server_time: NOW.wall }));
+        test_gate
     }
 
-    fn say(&mut self, message: &ToProcessor) {
+    fn send_message(&mut self, message: &ToProcessor) {
         let mut out = Vec::new();
         self.link.send(message, NOW, &mut out).unwrap();
         self.stream.write_all(&out).unwrap();
@@ -216,14 +217,14 @@ impl Desk {
 
     fn next(&mut self) -> FromProcessor {
         let mut buffer = [0; 4_096];
-        while self.heard.is_empty() {
+        while self.incoming.is_empty() {
             let read = self.stream.read(&mut buffer).unwrap();
             assert_ne!(read, 0, "the processor closed the connection");
             let mut reply = Vec::new();
-            self.link.receive(&buffer[..read], NOW, &mut self.heard, &mut reply).unwrap();
+            self.link.receive(&buffer[..read], NOW, &mut self.incoming, &mut reply).unwrap();
             self.stream.write_all(&reply).unwrap();
         }
-        self.heard.remove(0)
+        self.incoming.remove(0)
     }
 
     fn answer(&mut self) -> Answer {
@@ -235,10 +236,10 @@ impl Desk {
 
     /// Sends a request, gets the answer, and acknowledges it.
     fn ask(&mut self, operation: &Operation) -> Answer {
-        self.say(&ToProcessor::Operation(operation.clone()));
+        self.send_message(&ToProcessor::Operation(operation.clone()));
         let answer = self.answer();
         assert_eq!((answer.operation, answer.hold), (operation.id, operation.hold));
-        self.say(&ToProcessor::Ack { callback: answer.callback });
+        self.send_message(&ToProcessor::Ack { callback: answer.callback });
         answer
     }
 }
@@ -282,37 +283,37 @@ fn a_python_processor_keeps_books_and_repeats_itself() {
         &["--plain", "--port", &port, "--id", "py-pay", "--connections", "1", "--mac-key", &hex::encode(key)],
     );
     let pid = child.id().to_string();
-    let mut desk = Desk::open(&listener, &mac);
+    let mut test_gate = TestGate::open(&listener, &mac);
 
     // Approved, raised, captured in part; the rest of the hold is released.
-    let authorized = desk.ask(&authorize(0x10, b"tok_1", 3_000));
+    let authorized = test_gate.ask(&authorize(0x10, b"tok_1", 3_000));
     let (minor, processor_ref) = approved(&authorized);
     assert_eq!(minor, 3_000);
     let raise = Request::Increment { processor_ref: processor_ref.clone(), new_total: eur(4_500) };
-    assert_eq!(approved(&desk.ask(&operation(0x11, 0x10, raise))).0, 4_500);
+    assert_eq!(approved(&test_gate.ask(&operation(0x11, 0x10, raise))).0, 4_500);
     let capture = operation(
         0x12,
         0x10,
         Request::Capture { processor_ref: processor_ref.clone(), amount: eur(1_580), last: true },
     );
-    let captured = desk.ask(&capture);
+    let captured = test_gate.ask(&capture);
     assert_eq!(approved(&captured).0, 1_580);
 
     // The same operation again is the same answer; the same id with another body is not.
     let again = Operation { attempt: 2, possible_duplicate: true, ..capture.clone() };
-    assert_eq!(desk.ask(&again), captured);
-    let inquiry = desk.ask(&operation(0x13, 0x10, Request::Inquire { target: capture.id }));
+    assert_eq!(test_gate.ask(&again), captured);
+    let inquiry = test_gate.ask(&operation(0x13, 0x10, Request::Inquire { target: capture.id }));
     assert_eq!(inquiry.outcome, captured.outcome);
-    let unknown = desk.ask(&operation(0x14, 0x10, Request::Inquire { target: OpId::from_u128(0x99) }));
+    let unknown = test_gate.ask(&operation(0x14, 0x10, Request::Inquire { target: OpId::from_u128(0x99) }));
     assert_eq!(unknown.outcome, Outcome::NotFound);
     let refund = Request::Refund { capture: capture.id, processor_ref, amount: eur(80) };
-    assert_eq!(approved(&desk.ask(&operation(0x15, 0x10, refund))).0, 80);
+    assert_eq!(approved(&test_gate.ask(&operation(0x15, 0x10, refund))).0, 80);
 
     // All movements are settled, and the batch adds up; on repetition there is nothing left to settle.
     for _ in 0..2 {
         assert!(Command::new("kill").args(["-USR1", &pid]).status().unwrap().success());
     }
-    let FromProcessor::Settlement(batch) = desk.next() else { panic!("a settlement batch") };
+    let FromProcessor::Settlement(batch) = test_gate.next() else { panic!("a settlement batch") };
     let line = |id: u128, kind, gross: i64, fee: i64| SettlementLine {
         operation: Some(OpId::from_u128(id)),
         kind,
@@ -326,33 +327,33 @@ fn a_python_processor_keeps_books_and_repeats_itself() {
     );
     assert_eq!((batch.part, batch.currency), (1, Currency::EUR));
     assert_eq!(batch.trailer, SettlementTrailer::of(&batch.lines));
-    desk.say(&ToProcessor::Ack { callback: batch.callback });
+    test_gate.send_message(&ToProcessor::Ack { callback: batch.callback });
 
     // Refused, partly approved, voided.
-    let declined = desk.ask(&authorize(0x20, b"tok_decline", 3_000));
+    let declined = test_gate.ask(&authorize(0x20, b"tok_decline", 3_000));
     assert!(matches!(declined.outcome, Outcome::Declined(decline) if decline.class == DeclineClass::Hard));
-    let (part, _) = approved(&desk.ask(&authorize(0x30, b"tok_partial", 3_000)));
+    let (part, _) = approved(&test_gate.ask(&authorize(0x30, b"tok_partial", 3_000)));
     assert_eq!(part, 1_500);
     let void = Request::Void {
         authorization: OpId::from_u128(0x30),
         processor_ref: None,
         reason: VoidReason::PartialTooSmall,
     };
-    assert_eq!(approved(&desk.ask(&operation(0x31, 0x30, void))).0, 1_500);
+    assert_eq!(approved(&test_gate.ask(&operation(0x31, 0x30, void))).0, 1_500);
 
     // An answer that is not acknowledged comes again on the next connection, as the same message.
-    desk.say(&ToProcessor::Operation(authorize(0x40, b"tok_2", 2_000)));
-    let first = desk.answer();
-    drop(desk);
-    let mut desk = Desk::open(&listener, &mac);
-    assert_eq!(desk.answer(), first);
-    desk.say(&ToProcessor::Ack { callback: first.callback });
-    desk.ask(&operation(0x41, 0x40, Request::Inquire { target: first.operation }));
+    test_gate.send_message(&ToProcessor::Operation(authorize(0x40, b"tok_2", 2_000)));
+    let first = test_gate.answer();
+    drop(test_gate);
+    let mut test_gate = TestGate::open(&listener, &mac);
+    assert_eq!(test_gate.answer(), first);
+    test_gate.send_message(&ToProcessor::Ack { callback: first.callback });
+    test_gate.ask(&operation(0x41, 0x40, Request::Inquire { target: first.operation }));
 
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     let mut rest = Vec::new();
-    desk.stream.read_to_end(&mut rest).unwrap();
-    let goodbye = desk.link.receive(&rest, NOW, &mut Vec::new(), &mut Vec::new());
+    test_gate.stream.read_to_end(&mut rest).unwrap();
+    let goodbye = test_gate.link.receive(&rest, NOW, &mut Vec::new(), &mut Vec::new());
     assert!(matches!(goodbye, Err(LinkError::PeerLeft(GoAway { code: Code::PeerLeaves, .. }))));
     let (exit, books) = finished(child);
     assert_eq!(exit, 0, "{books}");
@@ -386,12 +387,16 @@ fn a_python_processor_ends_when_it_is_told_to_even_if_a_frame_comes_just_then() 
     let signal = |name: &str| {
         assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
     };
-    let mut desk = Desk::open(&listener, &mac);
-    desk.ask(&authorize(0x10, b"tok_1", 3_000));
+    let mut test_gate = TestGate::open(&listener, &mac);
+    test_gate.ask(&authorize(0x10, b"tok_1", 3_000));
     // Until it waits for the next frame.
     std::thread::sleep(Duration::from_millis(100));
     signal("-STOP");
-    desk.say(&ToProcessor::Operation(operation(0x12, 0x10, Request::Inquire { target: OpId::from_u128(0x10) })));
+    test_gate.send_message(&ToProcessor::Operation(operation(
+        0x12,
+        0x10,
+        Request::Inquire { target: OpId::from_u128(0x10) },
+    )));
     signal("-TERM");
     signal("-CONT");
     let (exit, books) = finished(child);
@@ -413,9 +418,9 @@ fn a_python_charger_that_misbehaves_is_told_why_each_time() {
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
         }
     }
-    let (exit, told) = finished(child);
-    assert_eq!(exit, 0, "{told}");
-    assert_eq!(told.as_object().unwrap().len(), 16);
+    let (exit, report) = finished(child);
+    assert_eq!(exit, 0, "{report}");
+    assert_eq!(report.as_object().unwrap().len(), 16);
 }
 
 #[test]
@@ -458,8 +463,8 @@ fn a_whole_gate_between_a_python_charger_and_a_python_processor() {
     way.extend(["--connections".to_owned(), "2".to_owned()]);
     let way: Vec<&str> = way.iter().map(String::as_str).collect();
     let mut processor = interpreter("processor.py", &way).stderr(Stdio::piped()).spawn().unwrap();
-    let mut told = BufReader::new(processor.stderr.take().unwrap()).lines();
-    let mut connected_twice = || (0..2).for_each(|_| assert_eq!(told.next().unwrap().unwrap(), "connected"));
+    let mut report = BufReader::new(processor.stderr.take().unwrap()).lines();
+    let mut connected_twice = || (0..2).for_each(|_| assert_eq!(report.next().unwrap().unwrap(), "connected"));
     connected_twice();
 
     // 2.016666663 kWh, in steps of a watt hour 2.017, for 0.42, and 0.50 to start, 21 % on top; rounded once. The line

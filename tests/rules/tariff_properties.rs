@@ -69,7 +69,7 @@ fn restrictions() -> impl Strategy<Value = String> {
 
 /// Stretches of constant power: length in ms and µWh per ms (one is 3.6 kW), and where the meter is read on the way.
 #[derive(Clone, Debug)]
-struct Stretch {
+struct Interval {
     ms: i64,
     slope: i64,
     read_at: Vec<i64>,
@@ -78,7 +78,7 @@ struct Stretch {
 #[derive(Clone, Debug)]
 struct Session {
     start: Timestamp,
-    stretches: Vec<Stretch>,
+    intervals: Vec<Interval>,
 }
 
 fn session(longest_ms: i64) -> impl Strategy<Value = Session> {
@@ -89,21 +89,21 @@ fn session(longest_ms: i64) -> impl Strategy<Value = Session> {
         1_709_078_400_000_i64..1_709_251_200_000,
         1_792_800_000_000_i64..1_793_059_200_000,
     ];
-    let stretch =
+    let interval =
         (1..longest_ms, prop_oneof![Just(0), 1_i64..12, 12_i64..100], prop::collection::vec(0..1_000_i64, 0..5));
     // A pause that is too short to be distinguished from a coarse meter's step is a charge at less power.
-    let stretch = stretch.prop_map(|(ms, slope, parts)| match slope {
+    let interval = interval.prop_map(|(ms, slope, parts)| match slope {
         0 => (ms + STILL_MAX.ms() + 1, slope, parts),
         _ => (ms, slope, parts),
     });
-    (start, prop::collection::vec(stretch, 1..5)).prop_map(|(start, stretches)| Session {
+    (start, prop::collection::vec(interval, 1..5)).prop_map(|(start, intervals)| Session {
         start: Timestamp::from_unix_ms(start),
-        stretches: stretches
+        intervals: intervals
             .into_iter()
             .map(|(ms, slope, parts)| {
                 let mut read_at: Vec<i64> = parts.into_iter().map(|part| ms * part / 1_000).collect();
                 read_at.sort_unstable();
-                Stretch { ms, slope, read_at }
+                Interval { ms, slope, read_at }
             })
             .collect(),
     })
@@ -114,19 +114,19 @@ impl Session {
     fn readings(&self, all: bool) -> Vec<MeterReading> {
         let (mut at, mut register) = (self.start, 1_000_000_000_000_i64);
         let mut readings = Vec::new();
-        for stretch in &self.stretches {
-            let points = stretch.read_at.iter().copied().filter(|_| all).chain([stretch.ms]);
+        for interval in &self.intervals {
+            let points = interval.read_at.iter().copied().filter(|_| all).chain([interval.ms]);
             for ms in points {
                 readings.push(MeterReading {
                     sequence: 1,
                     at: at.saturating_add(TimeSpan::from_ms(ms)),
-                    register: Energy::from_microwatt_hours(register + ms * stretch.slope),
+                    register: Energy::from_microwatt_hours(register + ms * interval.slope),
                     power: None,
-                    current: Some(Current::from_milliamperes(stretch.slope * 1_500)),
+                    current: Some(Current::from_milliamperes(interval.slope * 1_500)),
                 });
             }
-            at = at.saturating_add(TimeSpan::from_ms(stretch.ms));
-            register += stretch.ms * stretch.slope;
+            at = at.saturating_add(TimeSpan::from_ms(interval.ms));
+            register += interval.ms * interval.slope;
         }
         readings
     }
@@ -205,7 +205,7 @@ proptest! {
         session in session(HOUR_MS),
         resolution in prop::sample::select(vec![1_i64, 1_000, 1_000_000, 10_000_000, 100_000_000]),
         snapshot_policy in 1_000..90_000_i64,
-        told in prop::collection::vec(prop::sample::select(vec![None, None, None, Some(0_i64), Some(1_400_000)]), 1..8),
+        shown in prop::collection::vec(prop::sample::select(vec![None, None, None, Some(0_i64), Some(1_400_000)]), 1..8),
     ) {
         let tariff = parse(&text);
         let all = session.readings(false);
@@ -220,10 +220,10 @@ proptest! {
             for part in (0..span).step_by(usize::try_from(snapshot_policy).unwrap()).skip(1).chain([span]) {
                 let at = from.saturating_add(TimeSpan::from_ms(part));
                 let truth = register - 1_000_000_000_000 + rise / span * part;
-                let told = told[count % told.len()].map(Power::from_milliwatts);
+                let shown = shown[count % shown.len()].map(Power::from_milliwatts);
                 count += 1;
                 let register = Energy::from_microwatt_hours(truth / resolution * resolution);
-                let reading = MeterReading { sequence: 1, at, register, power: told, current: None };
+                let reading = MeterReading { sequence: 1, at, register, power: shown, current: None };
                 let ends = corner.at == at && all.last().unwrap().at == at;
                 let ahead = TimeAhead { power_max: power, read_at, span: at.since(read_at) };
                 let ahead = rating.cost_ahead_of_reading(&tariff, &zone(), ahead).unwrap();
@@ -311,7 +311,7 @@ rating.price(&tariff, &zone(), &reading).unwrap()
         if total.clamp == Clamp::None {
             prop_assert_eq!((total.excl_vat, total.incl_vat), (excl, incl));
         }
-        let energy: i64 = session.stretches.iter().map(|stretch| stretch.ms * stretch.slope).sum();
+        let energy: i64 = session.intervals.iter().map(|interval| interval.ms * interval.slope).sum();
         prop_assert_eq!(rating.energy().unwrap().microwatt_hours(), energy);
     }
 
@@ -320,7 +320,7 @@ rating.price(&tariff, &zone(), &reading).unwrap()
     fn no_session_outruns_its_bound(text in tariff_text(true, true), session in session(4 * HOUR_MS)) {
         let tariff = parse(&text);
         let mut rating = session.open(&tariff);
-        let power = Power::from_milliwatts(session.stretches.iter().map(|s| s.slope).max().unwrap() * 3_600_000);
+        let power = Power::from_milliwatts(session.intervals.iter().map(|s| s.slope).max().unwrap() * 3_600_000);
         for reading in session.readings(true) {
             let before = rating.total(&tariff).unwrap().incl_vat;
             let span = reading.at.since(rating.at());

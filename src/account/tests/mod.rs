@@ -37,7 +37,7 @@ impl Bench {
     }
 
     /// Decides, applies, posts; gives the one effect.
-    pub fn tell(&mut self, command: Command) -> Option<Effect> {
+    pub fn order_once(&mut self, command: Command) -> Option<Effect> {
         let wall = Timestamp::from_unix_ms(self.now_ms);
         let decision = decide(&self.account, command, Now { wall, mono: Mono(0) });
         for event in &decision.events {
@@ -55,7 +55,7 @@ impl Bench {
 
     /// A payment operation: the minor units that were approved, or the code of the refusal.
     pub fn ask(&mut self, command: Command) -> Result<i64, String> {
-        match self.tell(command) {
+        match self.order_once(command) {
             Some(Effect::Answer(Answer { outcome: Outcome::Approved { amount, .. }, .. })) => Ok(amount.minor),
             Some(Effect::Answer(Answer { outcome: Outcome::Declined(decline), .. })) => Err(decline.code.into()),
             Some(Effect::Answer(Answer { outcome: Outcome::NotFound, .. })) => Err("not found".into()),
@@ -66,7 +66,7 @@ impl Bench {
 
     /// An order: the available minor units afterwards, or the code of the refusal.
     pub fn order(&mut self, command: Command) -> Result<i64, &'static str> {
-        match self.tell(command) {
+        match self.order_once(command) {
             Some(Effect::Done { balance, .. }) => Ok(balance.available()),
             Some(Effect::Refused { rejection, .. }) => Err(rejection.code()),
             other => panic!("an order is answered: {other:?}"),

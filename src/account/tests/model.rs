@@ -234,26 +234,26 @@ fn converse(steps: &[Step]) -> Bench {
         if let Step::Time { seconds } = step {
             bench.now_ms += seconds * 1_000;
         }
-        let told = match step {
+        let answered = match step {
             Step::Repeat { back } if *back < sent.len() => sent[sent.len() - 1 - back].clone(),
             step => command(step, bench.now_ms),
         };
-        sent.push(told.clone());
+        sent.push(answered.clone());
         let log = bench.log.len();
-        let effect = bench.tell(told.clone());
+        let effect = bench.order_once(answered.clone());
 
         // L11: one answer per operation; a repetition writes nothing.
-        if let Some(op) = key(&told) {
+        if let Some(op) = key(&answered) {
             match answers.get(&op) {
-                Some((first, answer)) if *first == told && is_settled(answer) => {
-                    assert_eq!(&effect, answer, "the same operation is answered the same: {told:?}");
-                    assert_eq!(bench.log.len(), log, "a repetition writes nothing: {told:?}");
+                Some((first, answer)) if *first == answered && is_settled(answer) => {
+                    assert_eq!(&effect, answer, "the same operation is answered the same: {answered:?}");
+                    assert_eq!(bench.log.len(), log, "a repetition writes nothing: {answered:?}");
                 }
-                Some((first, answer)) if *first != told && is_settled(answer) => {
-                    assert_eq!(bench.log.len(), log, "another body under a known id writes nothing: {told:?}");
+                Some((first, answer)) if *first != answered && is_settled(answer) => {
+                    assert_eq!(bench.log.len(), log, "another body under a known id writes nothing: {answered:?}");
                 }
                 _ => {
-                    answers.insert(op, (told, effect));
+                    answers.insert(op, (answered, effect));
                 }
             }
         }

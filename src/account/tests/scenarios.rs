@@ -141,8 +141,8 @@ fn the_same_operation_again_is_answered_again_and_another_body_is_told_apart() {
     assert_eq!(bench.ask(hold(2, 100)), Ok(100));
     let (account, log) = (bench.account.clone(), bench.log.len());
 
-    let first = bench.tell(hold(1, 3_000));
-    assert_eq!(first, bench.tell(hold(1, 3_000)), "the answer is the same to the last bit");
+    let first = bench.order_once(hold(1, 3_000));
+    assert_eq!(first, bench.order_once(hold(1, 3_000)), "the answer is the same to the last bit");
     assert_eq!(bench.ask(hold(1, 3_001)), Err("different_amount".into()));
     assert_eq!(bench.ask(capture(1, 1, 3_000)), Err("different_kind".into()));
     let dollars = Amount::new(3_000, "USD".parse().unwrap());
@@ -227,7 +227,7 @@ fn a_refusal_that_is_not_recorded_is_another_message_than_the_answer_that_is() {
     let now = crate::units::Now { wall: Timestamp::from_unix_ms(NOON), mono: crate::units::Mono(0) };
     // The account is not open yet.
     let refused = number(crate::account::decide(&account, hold(1, 3_000), now).effects.pop());
-    let placed = number(Bench::with(5_000).tell(hold(1, 3_000)));
+    let placed = number(Bench::with(5_000).order_once(hold(1, 3_000)));
     assert_ne!(refused, placed, "the session has to hear of the hold to release it");
 }
 
@@ -316,13 +316,13 @@ fn promotional_money_lapses_except_where_a_session_holds_it() {
 
     bench.now_ms = NOON + 1_000;
     assert_eq!(bench.ask(hold(2, 1)), Err("no_funds".into()), "money that is due cannot be reserved any more");
-    assert_eq!(bench.tell(Command::ExpirePromotions), None);
+    assert_eq!(bench.order_once(Command::ExpirePromotions), None);
     assert_eq!(bench.account.opened().unwrap().posted().promotional, 300);
     assert_eq!(next_deadline(&bench.account), None, "what is held does not wake anybody");
 
     assert_eq!(bench.ask(capture(1, 2, 100)), Ok(100));
     assert_eq!(next_deadline(&bench.account), expires_at);
-    assert_eq!(bench.tell(Command::ExpirePromotions), None);
+    assert_eq!(bench.order_once(Command::ExpirePromotions), None);
     assert_eq!(bench.account.opened().unwrap().posted().promotional, 0);
     assert_eq!(bench.books.natural(&Name::Breakage, Currency::EUR), 900);
     assert_eq!(bench.books.imbalance(), 0);

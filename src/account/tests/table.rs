@@ -9,7 +9,7 @@ fn states() -> Vec<(&'static str, Bench)> {
     let mut state = |name, steps: Vec<Command>| {
         let mut bench = Bench::with(5_000);
         for step in steps {
-            bench.tell(step);
+            bench.order_once(step);
         }
         all.push((name, bench));
     };
@@ -103,8 +103,8 @@ fn zero_negative_overflowing_and_foreign_amounts_change_nothing() {
     ];
     for (amount, code) in cases {
         let mut bench = Bench::with(5_000);
-        bench.tell(hold(1, 1_000));
-        bench.tell(capture(2, 2, 1));
+        bench.order_once(hold(1, 1_000));
+        bench.order_once(capture(2, 2, 1));
         let (before, log) = (bench.account.clone(), bench.log.len());
         let (op, hold) = (payment(1).operation(7), hold_of(1));
         let decide_by = Timestamp::from_unix_ms(NOON + 60_000);

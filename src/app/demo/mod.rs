@@ -137,11 +137,11 @@ pub struct Demo {
     /// Readings that were durable before this run.
     readings_before: u64,
     receipt_shown: bool,
-    clock: Option<ClockKeeper>,
+    clock: Option<ClockSaver>,
 }
 
 /// The thread that promises the time ahead.
-struct ClockKeeper {
+struct ClockSaver {
     clock: Arc<KeptClock>,
     stop: mpsc::Sender<()>,
     thread: std::thread::JoinHandle<()>,
@@ -193,7 +193,7 @@ impl Demo {
         DataDir::check_free(&at("data")).map_err(StartError::Journal)?;
         let under_way = ChargerMemories::any(&at("chargers"), charger::has_sessions)
             .map_err(|error| DemoError::System("the chargers' memories", error))?;
-        let clock = ClockKeeper::start(KeptClock::open(&at("clock"), settings.speed, under_way)?)
+        let clock = ClockSaver::start(KeptClock::open(&at("clock"), settings.speed, under_way)?)
             .map_err(|error| DemoError::System("the clock's thread", error))?;
         let pace = clock.clock.pace();
         let real = crate::host::SystemClock::new();
@@ -332,8 +332,8 @@ impl Demo {
     }
 }
 
-impl ClockKeeper {
-    fn start(clock: KeptClock) -> std::io::Result<ClockKeeper> {
+impl ClockSaver {
+    fn start(clock: KeptClock) -> std::io::Result<ClockSaver> {
         let clock = Arc::new(clock);
         let (stop, stopped) = mpsc::channel();
         let promising = clock.clone();
@@ -344,7 +344,7 @@ impl ClockKeeper {
                 }
             }
         })?;
-        Ok(ClockKeeper { clock, stop, thread })
+        Ok(ClockSaver { clock, stop, thread })
     }
 
     /// Nothing is written down any more: the next start goes on from now.

@@ -6,7 +6,7 @@ use crate::message::{
 };
 use crate::payment::{Credential, CredentialKind};
 use crate::sim::pace::Pace;
-use crate::sim::pipe::{Dialler, Pipe, Turn};
+use crate::sim::pipe::{Dialler, Pipe, PipeEvent};
 use crate::units::{ChargerId, ConnectorId, Energy, MeterReading, Power, SessionKey, Timestamp};
 use crate::wire::{ChargerClientLink, MeterValues};
 use hdrhistogram::Histogram;
@@ -234,11 +234,11 @@ impl LoadLine {
             }
             tokio::select! {
                 turn = pipe.turn(wake) => match turn.map_err(|error| error.to_string())? {
-                    Turn::Bytes(bytes) => {
+                    PipeEvent::Bytes(bytes) => {
                         link.receive(bytes, self.pace.now(), &mut messages).map_err(|error| error.to_string())?;
                     }
-                    Turn::Sent => {}
-                    Turn::Time => {
+                    PipeEvent::Sent => {}
+                    PipeEvent::Time => {
                         let now = self.pace.now();
                         if link.next_deadline().is_some_and(|at| at <= now.mono) {
                             link.on_deadline(now, pipe.out()).map_err(|error| error.to_string())?;

@@ -38,11 +38,11 @@ impl Bench {
     fn new(text: &str, kind: SeriesKind) -> Bench {
         let mut bench = Bench { series: Series::default(), log: Vec::new(), requests: Vec::new(), oldest: 0 };
         let open = Command::Open { series: name(text), kind, currency: Currency::EUR };
-        assert_eq!(bench.tell(open), Effect::Opened(name(text)));
+        assert_eq!(bench.order(open), Effect::Opened(name(text)));
         bench
     }
 
-    fn tell(&mut self, command: Command) -> Effect {
+    fn order(&mut self, command: Command) -> Effect {
         let now = Now { wall: Timestamp::from_unix_ms(NOON), mono: Mono(0) };
         let decision = decide(&self.series, command, now);
         decision.events.iter().for_each(|event| apply(&mut self.series, event));
@@ -62,7 +62,7 @@ impl Bench {
     }
 
     fn ask(&mut self, document: Document, turn: Turn) -> Result<String, Rejection> {
-        match self.tell(Command::Finalize { document: Box::new(document), turn }) {
+        match self.order(Command::Finalize { document: Box::new(document), turn }) {
             Effect::Numbered { issued, .. } => Ok(issued.number.to_string()),
             Effect::Refused { rejection, .. } => Err(rejection),
             other => panic!("a document is numbered or refused: {other:?}"),
@@ -121,8 +121,8 @@ fn a_credit_note_has_a_series_of_its_own_and_names_what_it_corrects() {
 fn a_series_that_ended_still_tells_its_numbers() {
     let mut bench = Bench::new("R-2025", SeriesKind::Invoice);
     assert_eq!(bench.number(document(1, 5)), Ok("R-2025-000001".into()));
-    assert_eq!(bench.tell(Command::Close), Effect::Closed);
-    assert_eq!(bench.tell(Command::Close), Effect::Closed);
+    assert_eq!(bench.order(Command::Close), Effect::Closed);
+    assert_eq!(bench.order(Command::Close), Effect::Closed);
     assert_eq!(bench.number(document(1, 5)), Ok("R-2025-000001".into()));
     assert_eq!(bench.number(document(2, 5)), Err(Rejection::SeriesClosed));
 }
@@ -151,9 +151,9 @@ fn a_number_is_remembered_until_it_is_recorded() {
 fn opening_twice_is_opening_once() {
     let mut bench = Bench::new("R-2026", SeriesKind::Invoice);
     let open = |kind| Command::Open { series: name("R-2026"), kind, currency: Currency::EUR };
-    assert_eq!(bench.tell(open(SeriesKind::Invoice)), Effect::Opened(name("R-2026")));
+    assert_eq!(bench.order(open(SeriesKind::Invoice)), Effect::Opened(name("R-2026")));
     let refused = Effect::Refused { document: None, rejection: Rejection::SeriesExists };
-    assert_eq!(bench.tell(open(SeriesKind::CreditNote)), refused);
+    assert_eq!(bench.order(open(SeriesKind::CreditNote)), refused);
     assert!(SeriesId::new("").is_err() && SeriesId::new("R 2026").is_err() && SeriesId::new(&"R".repeat(25)).is_err());
 }
 

@@ -105,7 +105,7 @@ pub fn read_rows(file: impl Read, map: &ColumnMap, currency: Currency) -> Result
             continue;
         }
         let line = record.position().map_or(0, ::csv::Position::line).saturating_add(skipped);
-        left_out.look(&record, line, currency);
+        left_out.check_row(&record, line, currency);
         let row = Row { map, record: &record, line };
         match fields(&record, &headers, line).and_then(|()| row.read(&columns, currency)) {
             Ok(Found::Line(line)) => found.rows.push(line),
@@ -115,7 +115,7 @@ pub fn read_rows(file: impl Read, map: &ColumnMap, currency: Currency) -> Result
         }
     }
     left_out.other_sides()?;
-    left_out.tell_empty(&mut found.bad);
+    left_out.show_empty(&mut found.bad);
     Ok(found)
 }
 
@@ -232,12 +232,12 @@ impl Row<'_> {
             sum => Ok(sum),
         };
         let (gross, net) = (self.sum(&columns.gross, currency)?, self.sum(&columns.net, currency)?);
-        let told = (signed(gross)?, self.sum(&columns.fee, currency)?, signed(net)?);
-        let fee_told = match told.1 {
+        let stated = (signed(gross)?, self.sum(&columns.fee, currency)?, signed(net)?);
+        let fee_stated = match stated.1 {
             Some(fee) if self.map.fees_negative => Some(self.difference(at, zero, fee)?),
             fee => fee,
         };
-        let (gross, fee, net) = match (told.0, fee_told, told.2) {
+        let (gross, fee, net) = match (stated.0, fee_stated, stated.2) {
             (Some(gross), Some(fee), Some(net)) => (gross, fee, net),
             (Some(gross), None, Some(net)) if columns.fee.is_empty() => (gross, self.difference(at, gross, net)?, net),
             (Some(gross), None, Some(net)) => (gross, zero, net),

@@ -28,7 +28,7 @@ const AMOUNTS: [&str; 18] = [
 ];
 
 /// Lines that a message names one by one.
-const LINES_TOLD: usize = 10;
+const LINES_LISTED: usize = 10;
 
 /// What was seen of the columns that the map does not name.
 pub(super) struct LeftOut<'f> {
@@ -85,7 +85,7 @@ impl<'f> LeftOut<'f> {
     }
 
     /// Looks at a line that the map does not skip.
-    pub(super) fn look(&mut self, record: &StringRecord, line: u64, currency: Currency) {
+    pub(super) fn check_row(&mut self, record: &StringRecord, line: u64, currency: Currency) {
         for at in 0..self.sides.len() {
             let column = self.sides[at].column;
             if self.has_amount(record, column, currency) {
@@ -99,10 +99,10 @@ impl<'f> LeftOut<'f> {
     /// Notes a line that has no amount where the map looks for one.
     pub(super) fn without(&mut self, record: &StringRecord, line: u64, currency: Currency) {
         self.empty += 1;
-        if self.first.len() < LINES_TOLD {
+        if self.first.len() < LINES_LISTED {
             self.first.push(line.to_string());
         }
-        if let Some(word) = self.kind.and_then(|kind| record.get(kind)).filter(|_| self.words.len() < LINES_TOLD) {
+        if let Some(word) = self.kind.and_then(|kind| record.get(kind)).filter(|_| self.words.len() < LINES_LISTED) {
             self.words.insert(shortened(word));
         }
         for at in 0..self.others.len() {
@@ -135,7 +135,7 @@ impl<'f> LeftOut<'f> {
     }
 
     /// Tells the lines without an amount, all in one, and what would read them.
-    pub(super) fn tell_empty(&self, bad: &mut BadRows) {
+    pub(super) fn show_empty(&self, bad: &mut BadRows) {
         if self.empty == 0 {
             return;
         }

@@ -257,7 +257,7 @@ pub enum WhyExtra {
     /// Money goes the other way than lines of its kind move it.
     WrongSign,
     /// An earlier batch had the same line.
-    ToldAlready,
+    ReportedAlready,
     /// It is in another currency than its batch.
     OtherCurrency,
 }
@@ -269,7 +269,7 @@ stored!(enum WhyExtra {
     3: OtherProcessor,
     4: NoDispute,
     5: WrongSign,
-    6: ToldAlready,
+    6: ReportedAlready,
     7: OtherCurrency,
 });
 
@@ -283,7 +283,7 @@ impl WhyExtra {
             WhyExtra::OtherProcessor => "operation of another processor",
             WhyExtra::NoDispute => "no dispute of ours",
             WhyExtra::WrongSign => "wrong sign",
-            WhyExtra::ToldAlready => "told already",
+            WhyExtra::ReportedAlready => "told already",
             WhyExtra::OtherCurrency => "other currency",
         }
     }
@@ -323,12 +323,12 @@ pub enum BatchFault {
         currency: Currency,
     },
     /// The trailer is not the sum of the lines.
-    #[error("the trailer says {says} for {what}, the lines come to {sum}")]
+    #[error("the trailer says {stated_sum} for {what}, the lines come to {sum}")]
     Trailer {
         /// `count`, `gross`, `fee` or `net`.
         what: &'static str,
         /// The value in the trailer.
-        says: i128,
+        stated_sum: i128,
         /// What the lines come to.
         sum: i128,
     },
@@ -409,7 +409,7 @@ pub fn reconcile(ours: &[Ours], batch: &Batch, grace: TimeSpan) -> Report {
         let young = batch.at.since(ours.at) < grace;
         if young { report.in_flight.push(ours.clone()) } else { report.missing.push(ours.clone()) }
     }
-    report.faults.extend(batch.trailer.iter().flat_map(|told| told.faults(&sums)));
+    report.faults.extend(batch.trailer.iter().flat_map(|stated| stated.faults(&sums)));
     report.sums = Some(sums);
     report
 }
@@ -431,8 +431,8 @@ impl Trailer {
             ("fee", self.fee, sums.fee),
             ("net", self.net, sums.net),
         ];
-        let wrong = figures.into_iter().filter(|(_, says, sum)| says != sum);
-        wrong.map(|(what, says, sum)| BatchFault::Trailer { what, says, sum }).collect()
+        let wrong = figures.into_iter().filter(|(_, stated_sum, sum)| stated_sum != sum);
+        wrong.map(|(what, stated_sum, sum)| BatchFault::Trailer { what, stated_sum, sum }).collect()
     }
 }
 

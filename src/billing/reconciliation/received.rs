@@ -206,15 +206,15 @@ impl Received {
 
     /// Faults of the batch itself: the first hundred, and the sums over its lines.
     pub fn faults(&self) -> (Vec<BatchFault>, Trailer) {
-        const FAULTS_TOLD: usize = 100;
+        const FAULTS_LISTED: usize = 100;
         let (mut faults, mut sums) = (Vec::new(), Trailer::default());
         self.each(&mut |line, _| {
             sums.add(line);
-            let room = FAULTS_TOLD.saturating_sub(faults.len());
+            let room = FAULTS_LISTED.saturating_sub(faults.len());
             faults.extend(line.faults(self.currency).into_iter().take(room));
         });
         if self.is_whole() {
-            faults.extend(self.trailer.iter().flat_map(|told| told.faults(&sums)));
+            faults.extend(self.trailer.iter().flat_map(|stated| stated.faults(&sums)));
         }
         (faults, sums)
     }

@@ -436,7 +436,7 @@ fn check(parts: &BTreeMap<u32, KeptPart>, part: &Part) -> Result<(), Refusal> {
         sums.fee += i128::from(line.fee);
         sums.net += i128::from(line.net);
     }
-    let fits = sums == trailer && part.sha256.is_none_or(|told| told == hash(lines()));
+    let fits = sums == trailer && part.sha256.is_none_or(|stated| stated == hash(lines()));
     if fits { Ok(()) } else { Err(Refusal::Trailer) }
 }
 

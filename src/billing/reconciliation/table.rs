@@ -174,11 +174,11 @@ impl<'h> Finder<'h> {
             [one] => wrong.push(format!("there is no column {}; {}", self.with_likely(one), self.there())),
             several => {
                 let names: Vec<String> = several.iter().map(|name| self.with_likely(name)).collect();
-                let mut told = format!("there are no columns {}; {}", names.join(", "), self.there());
+                let mut text = format!("there are no columns {}; {}", names.join(", "), self.there());
                 if several.len() == self.looked_for {
-                    told.push_str(": it does not seem to be a line of names");
+                    text.push_str(": it does not seem to be a line of names");
                 }
-                wrong.push(told);
+                wrong.push(text);
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
@@ -237,7 +237,7 @@ pub fn shortened(text: &str) -> String {
 }
 
 /// Bad rows that are reported one by one; the others are counted.
-const BAD_ROWS_TOLD: usize = 100;
+const BAD_ROWS_LISTED: usize = 100;
 
 /// The rows of a file that cannot be read: the first hundred with their faults, and the total number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -245,7 +245,8 @@ pub struct BadRows {
     /// Their number.
     pub count: u64,
     /// The first hundred, by line, column, value and what is expected.
-    pub told: Vec<String>,
+    #[serde(rename = "told")]
+    pub listed_rows: Vec<String>,
     /// How many of them those are.
     #[serde(skip)]
     listed: u64,
@@ -263,8 +264,8 @@ impl BadRows {
     /// Adds rows that are told in one.
     pub fn push_several(&mut self, count: u64, row: impl ToString) {
         self.count = self.count.saturating_add(count);
-        if self.told.len() < BAD_ROWS_TOLD {
-            self.told.push(row.to_string());
+        if self.listed_rows.len() < BAD_ROWS_LISTED {
+            self.listed_rows.push(row.to_string());
             self.listed = self.listed.saturating_add(count);
         }
     }
@@ -277,7 +278,7 @@ impl BadRows {
 
 impl std::fmt::Display for BadRows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.told.join("\n"))?;
+        f.write_str(&self.listed_rows.join("\n"))?;
         match self.count.saturating_sub(self.listed) {
             0 => Ok(()),
             more => write!(f, "\nand {more} more ({} bad rows in all)", self.count),

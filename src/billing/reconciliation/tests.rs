@@ -242,9 +242,9 @@ fn a_map_that_leaves_out_a_side_is_refused_once_with_what_to_write() {
     // Without net the lines of fees and payouts have nothing: one message, one line to write.
     let no_net = format!("{gross}\nfee = \"Commission (NC)\"");
     let CsvError::Rows(bad) = read(&no_net, &file).unwrap_err() else { panic!() };
-    assert_eq!((bad.count, bad.told.len()), (2, 1));
+    assert_eq!((bad.count, bad.listed_rows.len()), (2, 1));
     assert_eq!(
-        bad.told[0],
+        bad.listed_rows[0],
         "lines 5, 6: no amount in `Gross Credit (GC)`, `-Gross Debit (GC)`, the columns of the map"
     );
     let mend = format!(
@@ -312,23 +312,23 @@ fn debits_without_a_sign_are_told_by_a_column_of_words() {
 #[test]
 fn columns_that_are_missing_or_doubled_are_told_at_once() {
     let map = "operation = \"op\"\ngross = \"Gross\"\nfee = \"fee\"";
-    let told = |file: &str| {
+    let refusal_of = |file: &str| {
         read_csv(file.as_bytes(), &toml::from_str::<ColumnMap>(map).unwrap(), Currency::EUR).unwrap_err().to_string()
     };
     assert_eq!(
-        told("op,GROSS,fees\n,1,0\n"),
+        refusal_of("op,GROSS,fees\n,1,0\n"),
         "there are no columns `Gross` (did you mean `GROSS`?), `fee` (did you mean `fees`?); the columns are `op`, `GROSS`, `fees`"
     );
-    assert_eq!(told("op,Gross,fee,Gross\n,1,0,2\n"), "the column `Gross` stands twice, as columns 2 and 4");
-    assert!(told("A1,23.40,0.40\nA2,1.00,0.10\n").ends_with("it does not seem to be a line of names"));
-    assert_eq!(told(""), "the file is empty: expected is a line of names, and rows below");
-    assert_eq!(told(" \nop\n"), "the line of names is empty: expected are the names of the columns");
-    let error = told("op,Gross,fee\n,1.00,0,1\n");
+    assert_eq!(refusal_of("op,Gross,fee,Gross\n,1,0,2\n"), "the column `Gross` stands twice, as columns 2 and 4");
+    assert!(refusal_of("A1,23.40,0.40\nA2,1.00,0.10\n").ends_with("it does not seem to be a line of names"));
+    assert_eq!(refusal_of(""), "the file is empty: expected is a line of names, and rows below");
+    assert_eq!(refusal_of(" \nop\n"), "the line of names is empty: expected are the names of the columns");
+    let error = refusal_of("op,Gross,fee\n,1.00,0,1\n");
     assert_eq!(
         error,
         "line 2: 4 fields, expected 3 as in the line of names; a value that has the separator in it stands in double quotes"
     );
-    let error = told("op,Gross,fee\n\"op,1.00,0\n,2.00,0\n");
+    let error = refusal_of("op,Gross,fee\n\"op,1.00,0\n,2.00,0\n");
     assert!(error.starts_with("line 2: 1 field, expected 3") && error.contains("never closed"), "{error}");
 }
 
@@ -339,8 +339,11 @@ fn every_bad_row_is_told_and_the_good_ones_can_go_on() {
     (0..150).for_each(|_| file.push_str("B,\"2,54\"\n"));
     file.push_str("C,3.00\n");
     let found = read_rows(file.as_bytes(), &map, Currency::EUR).unwrap();
-    assert_eq!((found.rows.len(), found.bad.count, found.bad.told.len()), (2, 150, 100));
-    assert!(found.bad.told[0].starts_with("line 3, column `gross`: `2,54`") && found.bad.told[0].contains("comma"));
+    assert_eq!((found.rows.len(), found.bad.count, found.bad.listed_rows.len()), (2, 150, 100));
+    assert!(
+        found.bad.listed_rows[0].starts_with("line 3, column `gross`: `2,54`")
+            && found.bad.listed_rows[0].contains("comma")
+    );
     let refused = found.all().unwrap_err().to_string();
     assert!(refused.ends_with("and 50 more (150 bad rows in all)"), "{refused}");
 }
@@ -541,17 +544,17 @@ fn what_was_told_before_settles_nothing_and_costs_nothing() {
     ];
     let first = Facts {
         settled: [op(1)].into(),
-        told: lines.iter().filter_map(lay::told).collect(),
+        reported: lines.iter().filter_map(lay::reference_mark).collect(),
         ..facts(&[ours(1, Flow::Capture, 960)])
     };
     let (verdicts, figures) = laid(first.clone(), lines.clone());
-    let told = Verdict::Extra(WhyExtra::ToldAlready);
-    assert_eq!(verdicts, [Verdict::Extra(WhyExtra::SettledAlready), told.clone(), told.clone()]);
+    let repeated = Verdict::Extra(WhyExtra::ReportedAlready);
+    assert_eq!(verdicts, [Verdict::Extra(WhyExtra::SettledAlready), repeated.clone(), repeated.clone()]);
     assert_eq!(figures, [950 - 44 + 5, 0, 0, 950 - 44 + 5]);
     // The whole list again: also what has no reference, and what fitted nothing the first time and would fit now.
     let again = Facts { same_as: Some("first.csv".into()), ..facts(&[ours(1, Flow::Capture, 960)]) };
     let (verdicts, figures) = laid(again, vec![lines[0].clone(), line(2, LineKind::Fee, None, 0, 44)]);
-    assert_eq!(verdicts, [told.clone(), told]);
+    assert_eq!(verdicts, [repeated.clone(), repeated]);
     assert_eq!(figures, [950 - 44, 0, 0, 950 - 44]);
 }
 

@@ -21,7 +21,7 @@ use crate::payment::{
 };
 use crate::session::Policy;
 use crate::sim::pace::Pace;
-use crate::sim::pipe::{Dialler, Pipe, Turn};
+use crate::sim::pipe::{Dialler, Pipe, PipeEvent};
 use crate::sim::processor::Settings;
 use crate::tariff::Tariff;
 use crate::units::{AccountId, Amount, Currency, OpId, PartitionId, PaymentId, ProcessorId};
@@ -233,11 +233,11 @@ impl Bench {
     async fn turn(&mut self) -> Result<Vec<ToProcessor>, CliError> {
         let (mut messages, mut reply) = (Vec::new(), Vec::new());
         match self.pipe.turn(tokio::time::Instant::now() + Duration::from_millis(20)).await.map_err(CliError::failed)? {
-            Turn::Bytes(bytes) => {
+            PipeEvent::Bytes(bytes) => {
                 self.link.receive(bytes, self.pace.now(), &mut messages, &mut reply).map_err(CliError::failed)?;
             }
-            Turn::Sent => {}
-            Turn::Time => {
+            PipeEvent::Sent => {}
+            PipeEvent::Time => {
                 let now = self.pace.now().mono;
                 if self.link.next_deadline().is_some_and(|at| at <= now) {
                     self.link.on_deadline(now, self.pipe.out()).map_err(CliError::failed)?;

@@ -8,7 +8,7 @@ use super::super::{CliError, Exit, Output};
 use super::tls::Peer;
 use crate::host::ProcessUsage;
 use crate::message::{Channel, ChargerHello, ConnectorInfo, FromCharger, Subject, ToCharger};
-use crate::sim::pipe::{Duplex, Pipe, Turn};
+use crate::sim::pipe::{Duplex, Pipe, PipeEvent};
 use crate::tariff::Tariff;
 use crate::transport::Trust;
 use crate::units::{Clock, ConnectorId, Power};
@@ -206,9 +206,9 @@ fn greeted(
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         loop {
             match pipe.turn(deadline).await? {
-                Turn::Bytes(bytes) => link.receive(bytes, now, &mut messages).map_err(io::Error::other)?,
-                Turn::Sent => {}
-                Turn::Time => return Err(io::ErrorKind::TimedOut.into()),
+                PipeEvent::Bytes(bytes) => link.receive(bytes, now, &mut messages).map_err(io::Error::other)?,
+                PipeEvent::Sent => {}
+                PipeEvent::Time => return Err(io::ErrorKind::TimedOut.into()),
             }
             if messages.iter().any(|received| matches!(received.message, ToCharger::HelloAck(_))) {
                 return Ok(pipe);

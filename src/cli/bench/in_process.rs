@@ -50,15 +50,15 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     gate.take_commits();
     let (open, written) = (ProcessUsage::own(), gate.log().written());
     let mut log_bytes = 0;
-    let mut look = || log_bytes = gate.log().used().max(log_bytes);
-    let sent = send(&mut in_process, rate, args.duration, &mut look);
+    let mut gate_or_data = || log_bytes = gate.log().used().max(log_bytes);
+    let sent = send(&mut in_process, rate, args.duration, &mut gate_or_data);
     let in_time = in_process.durable();
     let deadline = Instant::now() + args.timeout;
     while in_process.durable() < sent && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }
     let (after, written, commits) = (ProcessUsage::own(), gate.log().written() - written, gate.take_commits());
-    look();
+    gate_or_data();
     let acknowledged = in_process.durable();
     let load = LoadReport {
         sessions_live: u64::from(in_process.sessions()),
@@ -74,7 +74,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
 
 /// Sends readings for the time, and returns how many. At a rate the loop is open: a line is due when it is due, whatever
 /// became of the lines before it.
-fn send(in_process: &mut InProcessLoad, rate: Option<u32>, duration: Duration, look: &mut dyn FnMut()) -> u64 {
+fn send(in_process: &mut InProcessLoad, rate: Option<u32>, duration: Duration, gate_or_data: &mut dyn FnMut()) -> u64 {
     let begun = Instant::now();
     let lines = u32::try_from(in_process.lines()).unwrap_or(u32::MAX).max(1);
     let round =
@@ -84,7 +84,7 @@ fn send(in_process: &mut InProcessLoad, rate: Option<u32>, duration: Duration, l
         let (start, mut line) = (begun + round.map_or(Duration::ZERO, |round| round * rounds), 0_u32);
         sent += in_process.round(|_| {
             if line.is_multiple_of(64) {
-                look();
+                gate_or_data();
             }
             let Some(round) = round else { return (begun.elapsed() < duration).then(Instant::now) };
             let due = start + round.mul_f64(f64::from(line) / f64::from(lines));

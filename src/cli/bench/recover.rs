@@ -140,7 +140,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 
 fn load_and_kill(args: &Args, data: &Path, output: &Output) -> Result<Word, CliError> {
     let mut child = again(args, data, "--killed")?;
-    let said = (|| {
+    let reported = (|| {
         let mut lines = lines(&mut child)?;
         let mut next = || {
             let line = lines.next().unwrap_or_else(|| Err(io::Error::other("the load process ended early")));
@@ -157,7 +157,7 @@ fn load_and_kill(args: &Args, data: &Path, output: &Output) -> Result<Word, CliE
     })();
     let killed = child.kill().and_then(|()| child.wait());
     killed.map_err(CliError::failed)?;
-    said
+    reported
 }
 
 fn again(args: &Args, data: &Path, role: &str) -> Result<Child, CliError> {
@@ -215,7 +215,7 @@ fn be_killed(args: &Args) -> Result<Exit, CliError> {
     let per_line = in_process.sessions().div_ceil(u32::try_from(in_process.lines()).unwrap_or(u32::MAX).max(1));
     let pause = Duration::from_secs(1).mul_f64(f64::from(per_line) / f64::from(args.rate.max(1)));
     let mut due = Instant::now();
-    let mut said = Instant::now();
+    let mut reported = Instant::now();
     loop {
         let mut failed = Ok(());
         in_process.round(|in_process| {
@@ -223,8 +223,8 @@ fn be_killed(args: &Args) -> Result<Exit, CliError> {
                 due += pause;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
-            if said.elapsed() > Duration::from_millis(200) {
-                said = Instant::now();
+            if reported.elapsed() > Duration::from_millis(200) {
+                reported = Instant::now();
                 failed = word(in_process);
             }
             Some(Instant::now())

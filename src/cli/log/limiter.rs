@@ -163,7 +163,7 @@ impl Limiter {
     }
 
     /// Writes how many lines were left out, where that is due; at the end of the process all of it.
-    pub fn tell(&self, at_the_end: bool) {
+    pub fn report(&self, at_the_end: bool) {
         for Count { left_out, text, is_info } in self.counts(self.now_ms(), at_the_end) {
             if is_info {
                 tracing::info!(target: COUNTS, left_out, like = text, "more lines like this were left out")
@@ -174,16 +174,16 @@ impl Limiter {
     }
 
     /// Logs the counts of dropped lines once a second, from a thread that ends with the process.
-    pub fn tell_regularly(&self) {
+    pub fn report_regularly(&self) {
         let limiter = self.clone();
-        let told = move || {
+        let report_loop = move || {
             loop {
                 std::thread::sleep(Duration::from_secs(1));
-                limiter.tell(false);
+                limiter.report(false);
             }
         };
         // Without the thread lines are still bounded, and counted at the end.
-        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(told);
+        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(report_loop);
     }
 }
 
@@ -282,11 +282,11 @@ mod tests {
             Count { left_out: 20_000 - lines.len() as u64, text: "a message is refused".to_owned(), is_info: false };
         assert_eq!(limiter.counts(now + FIRST_COUNT_MS, false), [count]);
         assert_eq!(limiter.counts(now + FIRST_COUNT_MS, true), []);
-        let told = written(&limiter, || {
+        let report_loop = written(&limiter, || {
             (0..50).for_each(|_| refuse("acme"));
-            limiter.tell(true);
+            limiter.report(true);
         });
-        assert_eq!(told.last().map(String::as_str), Some("more lines like this were left out"));
+        assert_eq!(report_loop.last().map(String::as_str), Some("more lines like this were left out"));
     }
 
     #[test]

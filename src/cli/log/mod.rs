@@ -45,7 +45,7 @@ impl Log {
         let limiter = Limiter::new();
         let subscriber = tracing_subscriber::registry().with(filter).with(lines).with(limiter.clone());
         subscriber.try_init().map_err(|error| CliError::failed(format!("the log: {error}")))?;
-        limiter.tell_regularly();
+        limiter.report_regularly();
         if json {
             report_panics();
         }
@@ -88,7 +88,7 @@ impl Log {
 /// Nothing that was left out stays untold.
 impl Drop for Log {
     fn drop(&mut self) {
-        self.limiter.tell(true);
+        self.limiter.report(true);
     }
 }
 

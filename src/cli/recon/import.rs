@@ -4,7 +4,7 @@ use super::read_batch;
 use crate::api::{BatchLine, BatchPart, BatchView, LineRow};
 use crate::billing::reconciliation::table::BadRows;
 use crate::billing::reconciliation::{BatchFault, SettlementLine};
-use crate::cli::look::{Source, give};
+use crate::cli::gate_or_data::{Source, give};
 use crate::cli::output::{BAD, WARNING};
 use crate::cli::replay::skipped_rows;
 use crate::cli::{CliError, Exit, Output};

@@ -2,7 +2,7 @@
 
 use super::import::{known, wait_for};
 use crate::api::{BatchRow, BatchView, RevertBatch};
-use crate::cli::look::{Source, give};
+use crate::cli::gate_or_data::{Source, give};
 use crate::cli::{CliError, Exit, Output};
 use crate::units::{ProcessorId, counted};
 

@@ -7,8 +7,8 @@ mod samples;
 use super::super::own_gate::TemporaryFolder;
 use super::until_the_end;
 use crate::api::TrialView;
+use crate::cli::gate_or_data::{Source, Which};
 use crate::cli::ledger::trial_balance;
-use crate::cli::look::{Source, Which};
 use crate::cli::tariff::one_tariff;
 use crate::cli::{CliError, Exit, Output};
 use crate::sim::attack::{
@@ -164,7 +164,7 @@ fn foreign(args: &Args, gate: SocketAddr, attackers: &[Attacker], output: &Outpu
     let trust = Trust::new(std::slice::from_ref(folder.root()), &args.gate_name).map_err(CliError::failed)?;
     let processors = args.processors_at.unwrap_or(gate);
     let source = args.data.as_deref().map(|data| Which::at(data).running()).transpose()?.flatten();
-    let data = args.data.as_deref().map(crate::cli::look::data_below).transpose()?;
+    let data = args.data.as_deref().map(crate::cli::gate_or_data::data_below).transpose()?;
     let console = data.as_deref().map(gate::console_of).transpose()?;
     let watched = source.as_ref().and_then(Source::pid).zip(data);
     let watched = watched.map(|(pid, data)| Watched { pid, data, text_log: None });

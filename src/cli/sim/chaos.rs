@@ -1,6 +1,6 @@
 //! `wattstile sim chaos`: a fleet, processors that misbehave, and a gate that is killed; then the books are compared.
 
-use super::super::look::{Which, data_below};
+use super::super::gate_or_data::{Which, data_below};
 use super::super::own_gate::TemporaryFolder;
 use super::served::Served;
 use super::settling::settling;

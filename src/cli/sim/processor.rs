@@ -70,7 +70,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         let lines = Lines { dialler, connections: args.connections, mac: None };
         let service = Arc::new(Service::start(settings, &lines, &Pace::new(args.speed)));
         let settling = args.settle_every.map(|every| tokio::spawn(settle_every(Arc::clone(&service), every)));
-        let asked = tokio::spawn(tell_when_asked(Arc::clone(&service), args.holds, *output));
+        let asked = tokio::spawn(report_when_asked(Arc::clone(&service), args.holds, *output));
         until_the_end(args.duration, || {
             let now = service.report(false);
             let count = |state| now.books.holds.get(state).copied().unwrap_or(0);
@@ -112,7 +112,7 @@ async fn settle_every(service: Arc<Service>, every: Duration) {
 }
 
 /// Prints the books at each SIGUSR1.
-async fn tell_when_asked(service: Arc<Service>, holds: bool, output: Output) {
+async fn report_when_asked(service: Arc<Service>, holds: bool, output: Output) {
     let Ok(mut asked) = signal(SignalKind::user_defined1()) else { return };
     while asked.recv().await.is_some() {
         let report = service.report(holds);

@@ -69,8 +69,8 @@ fn of_cdr(args: &Args, path: &Path, zone: Option<TimeZone>) -> Result<PriceRepor
     let mut report = PriceReport::of_cdr(&cdr, &priced, &tariff.tariff).map_err(|error| at(path, error))?;
     let totals = cdr.check_totals(&report);
     if let Some(wrong) = totals.iter().find(|finding| finding.severity == Severity::Error) {
-        let told = at(path, format!("{}: {}: {}", wrong.position, wrong.path, wrong.message));
-        return Err(told.help(wrong.help.as_deref().unwrap_or_default()));
+        let refusal = at(path, format!("{}: {}: {}", wrong.position, wrong.path, wrong.message));
+        return Err(refusal.help(wrong.help.as_deref().unwrap_or_default()));
     }
     report.found("CDR", &cdr.findings);
     report.found("CDR", &cdr.check(&tariff.tariff, &zone, &priced).map_err(|error| at(path, error))?);

@@ -30,11 +30,11 @@ impl Helper {
     /// Starts the thread.
     pub fn start() -> Helper {
         let (jobs, todo) = channel();
-        let (tell, done) = channel();
+        let (results, done) = channel();
         let thread = std::thread::Builder::new().name("journal-helper".to_owned()).spawn(move || {
             for job in todo {
                 // The receiver is gone when the log closes; queued jobs are done all the same.
-                let _ = tell.send(carry_out(job));
+                let _ = results.send(carry_out(job));
             }
         });
         Helper { jobs: Some(jobs), done, thread: Some(thread.expect("a thread at the start of the process")) }

@@ -58,7 +58,7 @@ impl RawFile {
         let length = file.metadata().map_err(Failure::io("looking at", path))?.len();
         let next = AtomicU64::new(0);
         let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-        let look = || {
+        let scan_some = || {
             let mut segment = Vec::new();
             let mut found = Vec::new();
             loop {
@@ -72,7 +72,7 @@ impl RawFile {
             }
         };
         let parts: Vec<Result<Vec<(u64, Sighting)>, Failure>> = thread::scope(|scope| {
-            let running: Vec<_> = (0..threads).map(|_| scope.spawn(look)).collect();
+            let running: Vec<_> = (0..threads).map(|_| scope.spawn(scan_some)).collect();
             let join = |thread: thread::ScopedJoinHandle<'_, _>| {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };

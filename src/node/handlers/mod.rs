@@ -76,7 +76,7 @@ pub(in crate::node) fn take(delivery: &mut Delivery<'_>, partition: &mut Partiti
         Input::Booked(booking) => settlements::booked(delivery, partition, &booking),
         Input::RevertBatch(key, reason, reply) => settlements::revert(delivery, partition, &key, &reason, reply),
         Input::UnbookPart(key, part) => settlements::unbook(delivery, partition, &key, part),
-        Input::Tell(_, charger, message) => delivery.queue(Output::Charger(charger, message)),
+        Input::Notify(_, charger, message) => delivery.queue(Output::Charger(charger, message)),
     }
 }
 

@@ -109,7 +109,7 @@ pub(super) fn open(
         connector: start.connector,
         key: start.session,
         at: start.at,
-        heard_at: delivery.now.wall,
+        received_at: delivery.now.wall,
         register: start.register,
         power_max,
         tariff: place.tariff.hash(),

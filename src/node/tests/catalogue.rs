@@ -26,7 +26,7 @@ fn open_account(scene: &mut Scene, name: &str, minor: i64) {
 fn f07_what_is_told_is_what_the_fact_said_even_when_the_disk_was_slow() {
     let mut scene = Scene::new();
     scene.hello("AMS-0007", Vec::new());
-    scene.heard();
+    scene.received();
     scene.start(1, CredentialKind::CardToken, "tok_visa");
     let authorize = scene.asked();
     let (callback, hold) = (CallbackId(9_000), authorize.hold);
@@ -42,9 +42,9 @@ fn f07_what_is_told_is_what_the_fact_said_even_when_the_disk_was_slow() {
     scene.shard.take(Input::OrderMoney(authorize.id.payment(), release, reply), scene.now).unwrap();
     assert_eq!(scene.session().payment.spendable().minor, 0, "nothing may be spent by now");
     scene.settle();
-    let heard = scene.heard();
-    let [ToCharger::StartAccepted { limit, .. }, ToCharger::StopNow { .. }] = heard.as_slice() else {
-        panic!("{heard:?}")
+    let received = scene.received();
+    let [ToCharger::StartAccepted { limit, .. }, ToCharger::StopNow { .. }] = received.as_slice() else {
+        panic!("{received:?}")
     };
     assert_eq!(limit.cost, Some(Amount::new(4_500, Currency::EUR)), "and yet it was admitted for this much");
 }
@@ -60,7 +60,7 @@ fn f23_account_invoice_receipt_and_books_round_once_and_together() {
     open_account(&mut scene, "driver-1", 10_000);
     scene.hello("AMS-0007", Vec::new());
     scene.start(1, CredentialKind::EvAccount, CONTRACT);
-    scene.heard();
+    scene.received();
     scene.stop(1, 1, 300);
     let session = scene.session();
     let ended = session.ended().unwrap();
@@ -69,7 +69,7 @@ fn f23_account_invoice_receipt_and_books_round_once_and_together() {
     assert!(payable == 1_771 || payable == 1_772);
     let taken = session.payment.captured().minor;
     let billed: i64 = session.documents().iter().map(|issued| issued.document.total.minor).sum();
-    let paid = scene.heard().iter().find_map(|said| match said {
+    let paid = scene.received().iter().find_map(|message| match message {
         ToCharger::Receipt(receipt) => Some(receipt.total.minor),
         _ => None,
     });
@@ -91,17 +91,17 @@ fn f30_a_product_whose_holds_are_purchases_is_refused_and_an_account_is_not() {
     scene.routes(|routes| routes.registry.no_holds = vec!["bnpl_".into()]);
     open_account(&mut scene, "driver-1", 6_000);
     scene.hello("AMS-0007", Vec::new());
-    scene.heard();
+    scene.received();
     scene.start(1, CredentialKind::CardToken, "bnpl_7f3a");
     assert!(scene.operations.is_empty(), "no hold is asked for");
-    let heard = scene.heard();
+    let received = scene.received();
     assert!(
-        matches!(heard.as_slice(), [ToCharger::StartRejected { code: Code::CredentialNotAccepted, text, .. }]
+        matches!(received.as_slice(), [ToCharger::StartRejected { code: Code::CredentialNotAccepted, text, .. }]
             if text.contains("purchase")),
-        "{heard:?}"
+        "{received:?}"
     );
     scene.start(2, CredentialKind::EvAccount, CONTRACT);
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StartAccepted { .. }]));
 }
 
 /// The process ends between any two of its group commits: the account's payments equal the books.
@@ -115,7 +115,7 @@ fn f12_after_a_crash_at_any_commit_the_account_and_the_books_tell_the_same() {
         scene.reading(1, 1, 300);
         let last = scene.reading_of(2, 320);
         let stop = FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Local };
-        scene.shard.charger_says(scene.link, stop, scene.now).unwrap();
+        scene.shard.on_charger_message(scene.link, stop, scene.now).unwrap();
         // So many commits more reach the disk.
         for _ in 0..dies_after {
             if let Some(batch) = scene.shard.take_batch() {
@@ -139,7 +139,7 @@ fn f12_after_a_crash_at_any_commit_the_account_and_the_books_tell_the_same() {
         if !matches!(scene.session().stage, crate::session::Stage::Closed(_)) {
             if scene.session().ended().is_none() {
                 let last = scene.reading_of(2, 320);
-                scene.says(FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Local });
+                scene.send(FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Local });
             }
             scene.pass(60);
         }

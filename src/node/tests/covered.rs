@@ -63,7 +63,7 @@ fn tariffs() -> impl Strategy<Value = String> {
 }
 
 fn courses() -> impl Strategy<Value = Scenario> {
-    let manner = prop_oneof![
+    let reply = prop_oneof![
         6 => Just(Reply::Approves),
         2 => (1_u16..1_000).prop_map(Reply::ApprovesPart),
         2 => Just(Reply::Declines(DeclineClass::Soft)),
@@ -74,15 +74,15 @@ fn courses() -> impl Strategy<Value = Scenario> {
     let first = prop_oneof![4 => Just(Reply::Approves), 1 => (200_u16..1_000).prop_map(Reply::ApprovesPart)];
     let seconds = prop_oneof![8 => 1_u16..60, 2 => 60_u16..400];
     let power = prop_oneof![4 => Just(1_000_u16), 3 => 0_u16..1_000, 1 => Just(0_u16)];
-    let stretch = (seconds, power, 0_u16..1_000).prop_map(|(seconds, power, lag)| Interval { seconds, power, lag });
+    let interval = (seconds, power, 0_u16..1_000).prop_map(|(seconds, power, lag)| Interval { seconds, power, lag });
     (
         tariffs(),
         prop_oneof![Just(4_i64), Just(11), Just(22), Just(150), Just(350)],
         1_u32..40,
         prop_oneof![Just(30_u16), Just(90), Just(180)],
         0_u16..1_000,
-        proptest::collection::vec(stretch, 1..60),
-        (first, proptest::collection::vec((manner, 0_u16..40), 0..12)),
+        proptest::collection::vec(interval, 1..60),
+        (first, proptest::collection::vec((reply, 0_u16..40), 0..12)),
         0_u8..12,
     )
         .prop_map(
@@ -160,8 +160,8 @@ impl Drive {
         i64::from(self.scenario.stop_latency) / 3
     }
 
-    fn lag(&self, stretch: Interval) -> i64 {
-        i64::from(stretch.lag) * (self.third() / 2) / 1_000
+    fn lag(&self, interval: Interval) -> i64 {
+        i64::from(interval.lag) * (self.third() / 2) / 1_000
     }
 
     /// Runs to the end of the session, and returns whether energy was ever given.
@@ -176,15 +176,15 @@ impl Drive {
         if !self.admitted() {
             return false;
         }
-        for stretch in self.scenario.intervals.clone() {
-            for _ in 0..stretch.seconds {
-                self.pass(stretch.power, lateness);
+        for interval in self.scenario.intervals.clone() {
+            for _ in 0..interval.seconds {
+                self.pass(interval.power, lateness);
                 if self.over(false) {
                     return true;
                 }
             }
             let reading = self.reading();
-            self.on_the_way.push_back((self.second + self.lag(stretch), reading));
+            self.on_the_way.push_back((self.second + self.lag(interval), reading));
         }
         self.over(true);
         true
@@ -210,25 +210,25 @@ impl Drive {
         self.scene.pass(1);
         self.listen(lateness);
         while let Some((_, reading)) = self.on_the_way.pop_front_if(|(at, _)| *at <= self.second) {
-            self.scene.says(FromCharger::Reading { session: SessionKey(1), reading });
+            self.scene.send(FromCharger::Reading { session: SessionKey(1), reading });
             self.listen(lateness);
         }
         let due: Vec<usize> = (0..self.answers.len()).rev().filter(|n| self.answers[*n].0 <= self.second).collect();
         for index in due {
-            let (_, operation, manner) = self.answers.remove(index).unwrap();
-            self.answer(&operation, manner);
+            let (_, operation, reply) = self.answers.remove(index).unwrap();
+            self.answer(&operation, reply);
             self.listen(lateness);
         }
     }
 
     fn listen(&mut self, lateness: i64) {
         for operation in std::mem::take(&mut self.scene.operations) {
-            let (manner, delay) = self.scenario.replies[self.asked % self.scenario.replies.len()];
+            let (reply, delay) = self.scenario.replies[self.asked % self.scenario.replies.len()];
             self.asked += 1;
-            self.answers.push_back((self.second + i64::from(delay), operation, manner));
+            self.answers.push_back((self.second + i64::from(delay), operation, reply));
         }
-        for said in self.scene.heard() {
-            if matches!(said, ToCharger::StopNow { .. }) && self.stop_at.is_none() {
+        for message in self.scene.received() {
+            if matches!(message, ToCharger::StopNow { .. }) && self.stop_at.is_none() {
                 let longest = (self.third() - self.third() / 2).max(0);
                 let wait = longest * i64::from(self.scenario.stopping) / 1_000;
                 self.stop_at = Some(self.second + wait + lateness);
@@ -236,10 +236,10 @@ impl Drive {
         }
     }
 
-    fn answer(&mut self, operation: &Operation, manner: Reply) {
+    fn answer(&mut self, operation: &Operation, reply: Reply) {
         let kind = operation.request.kind();
         let raising = matches!(kind, OperationKind::Authorize | OperationKind::Increment);
-        match manner {
+        match reply {
             _ if kind == OperationKind::Inquire => self.scene.answer(operation, Outcome::NotFound),
             Reply::ApprovesPart(part) if raising => {
                 let (Request::Authorize { amount: asked, .. } | Request::Increment { new_total: asked, .. }) =
@@ -273,10 +273,10 @@ impl Drive {
             return false;
         }
         while let Some((_, reading)) = self.on_the_way.pop_front() {
-            self.scene.says(FromCharger::Reading { session: SessionKey(1), reading });
+            self.scene.send(FromCharger::Reading { session: SessionKey(1), reading });
         }
         let last = self.reading();
-        self.scene.says(FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Remote });
+        self.scene.send(FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Remote });
         // All open requests are answered in the end.
         for _ in 0..400 {
             self.pass(0, 0);

@@ -39,7 +39,7 @@ fn link(scene: &mut Scene, name: &str, kind: CredentialKind, token: &str) {
 }
 
 fn refused_with(scene: &mut Scene) -> Code {
-    match scene.heard().as_slice() {
+    match scene.received().as_slice() {
         [ToCharger::StartRejected { code, .. }] => *code,
         other => panic!("{other:?}"),
     }
@@ -71,7 +71,7 @@ fn a_token_is_clear_on_its_way_out_and_nowhere_that_lasts() {
 fn a_card_number_is_refused_at_the_door_in_every_disguise() {
     let mut scene = Scene::new();
     scene.hello("AMS-0007", Vec::new());
-    scene.heard();
+    scene.received();
     let disguises = [
         (CredentialKind::CardToken, "4111111111111111"),
         (CredentialKind::WalletToken, "pan=5555 5555 5555 4444"),
@@ -99,22 +99,22 @@ fn a_linked_card_pays_from_its_account_whatever_its_letters() {
     link(&mut scene, "fleet-7", CredentialKind::Rfid, "04:a2:b3:c4");
     link(&mut scene, "fleet-7", CredentialKind::CardToken, "tok_fleet");
     scene.hello("AMS-0007", Vec::new());
-    scene.heard();
+    scene.received();
     for (key, kind, token) in [(1, CredentialKind::Rfid, "04A2B3C4"), (2, CredentialKind::CardToken, "tok_fleet")] {
         scene.start(key, kind, token);
-        assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]), "{token}");
+        assert!(matches!(scene.received().as_slice(), [ToCharger::StartAccepted { .. }]), "{token}");
         assert!(scene.operations.is_empty(), "no processor is asked");
         scene.stop(key, 1, 300);
-        scene.heard();
+        scene.received();
     }
     // The links are restored with the accounts.
     let mut scene = scene.crash();
     scene.hello("AMS-0007", Vec::new());
-    scene.heard();
+    scene.received();
     scene.start(3, CredentialKind::Rfid, "04a2b3c4");
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StartAccepted { .. }]));
     scene.stop(3, 1, 300);
-    scene.heard();
+    scene.received();
 
     // Neither its own name nor a card that was unlinked is a credential.
     scene.start(4, CredentialKind::EvAccount, "fleet-7");
@@ -130,16 +130,16 @@ fn the_name_of_a_funded_account_without_links_is_no_credential() {
     let mut scene = Scene::new();
     open_account(&mut scene, "fleet-7", 10_000);
     scene.hello("AMS-0007", Vec::new());
-    scene.heard();
+    scene.received();
     for (key, kind) in [(1, CredentialKind::Rfid), (2, CredentialKind::EvAccount), (3, CredentialKind::CardToken)] {
         scene.start(key, kind, "fleet-7");
-        let heard = scene.heard();
+        let received = scene.received();
         match kind {
             CredentialKind::CardToken => assert_eq!(scene.asked().processor, acme(), "a card is the processor's"),
             _ => assert!(
-                matches!(heard.as_slice(), [ToCharger::StartRejected { code: Code::CredentialNotAccepted, text, .. }]
+                matches!(received.as_slice(), [ToCharger::StartRejected { code: Code::CredentialNotAccepted, text, .. }]
                     if text.contains("linked to no account")),
-                "{heard:?}"
+                "{received:?}"
             ),
         }
     }
@@ -154,11 +154,11 @@ fn a_token_that_is_linked_to_nothing_is_written_nowhere() {
     scene.hello("AMS-0007", Vec::new());
     for (key, (kind, token)) in (1..).zip(TOKENS) {
         scene.start(key, kind, token);
-        let heard = scene.heard();
-        assert!(!format!("{heard:?}").contains(token), "{heard:?}");
+        let received = scene.received();
+        assert!(!format!("{received:?}").contains(token), "{received:?}");
         link(&mut scene, "fleet-7", kind, token);
         scene.start(10 + key, kind, token);
-        assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+        assert!(matches!(scene.received().as_slice(), [ToCharger::StartAccepted { .. }]));
         scene.stop(10 + key, 1, 300);
         assert!(!contains(&log_bytes(&scene), token.as_bytes()), "{token}");
         for partition in 0..8 {
@@ -176,7 +176,7 @@ fn a_processor_that_takes_contracts_is_asked_for_one_without_an_account() {
         known.for_each(|listed| listed.capabilities.credentials.push(CredentialKind::EvAccount));
     });
     scene.hello("AMS-0007", Vec::new());
-    scene.heard();
+    scene.received();
     scene.start(1, CredentialKind::EvAccount, "NL-TNM-C00122045-K");
     assert_eq!(refused_with(&mut scene), Code::CredentialNotAccepted, "no rule names the kind");
     scene.routes(|routes| {
@@ -207,9 +207,9 @@ fn credentials_that_share_an_account_share_its_limit() {
     let mut held = 0;
     for (charger, token) in [("AMS-0007", "04A2B3C4"), ("AMS-0008", "04A2B3C5"), ("AMS-0009", "04A2B3C4")] {
         scene.hello(charger, Vec::new());
-        scene.heard();
+        scene.received();
         scene.start(1, CredentialKind::Rfid, token);
-        match scene.heard().as_slice() {
+        match scene.received().as_slice() {
             [ToCharger::StartAccepted { limit, .. }] => held += limit.cost.unwrap().minor,
             [ToCharger::StartRejected { code, .. }] => {
                 assert_eq!((*code, charger), (Code::FundsInsufficient, "AMS-0009"));
@@ -228,18 +228,18 @@ fn an_account_that_runs_dry_stops_the_energy() {
     open_account(&mut scene, "driver-1", 400);
     link(&mut scene, "driver-1", CredentialKind::Rfid, "04A2B3C4");
     scene.hello("VAT-0001", Vec::new());
-    scene.heard();
+    scene.received();
     scene.start(1, CredentialKind::Rfid, "04A2B3C4");
-    let heard = scene.heard();
-    let [ToCharger::StartAccepted { limit, .. }] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::StartAccepted { limit, .. }] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!(limit.cost, Some(Amount::new(400, Currency::EUR)), "all that there is");
     let mut sequence = 0;
     let stopped = loop {
         sequence += 1;
         scene.reading(1, sequence, i64::from(sequence) * 350);
-        let heard = scene.heard();
+        let received = scene.received();
         if let Some(ToCharger::StopNow { reason, .. }) =
-            heard.iter().find(|said| matches!(said, ToCharger::StopNow { .. }))
+            received.iter().find(|seen| matches!(seen, ToCharger::StopNow { .. }))
         {
             break *reason;
         }
@@ -247,10 +247,10 @@ fn an_account_that_runs_dry_stops_the_energy() {
     };
     assert_eq!(stopped, crate::message::StopOrder::MoneyExhausted);
     scene.stop(1, sequence + 1, i64::from(sequence) * 350 + 200);
-    let heard = scene.heard();
-    let paid = heard.iter().find_map(|said| match said {
+    let received = scene.received();
+    let paid = received.iter().find_map(|seen| match seen {
         ToCharger::Receipt(receipt) => Some(receipt.total.minor),
         _ => None,
     });
-    assert!(paid.is_some_and(|paid| paid > 200 && paid <= 400), "{heard:?}");
+    assert!(paid.is_some_and(|paid| paid > 200 && paid <= 400), "{received:?}");
 }

@@ -115,7 +115,7 @@ impl Run {
         self.greet();
         let credential = Credential { kind: CredentialKind::CardToken, token: b"tok_visa"[..].into() };
         let (at, register) = self.extremes.start;
-        self.scene.says(FromCharger::Start(StartSession {
+        self.scene.send(FromCharger::Start(StartSession {
             session: SessionKey(1),
             connector: ConnectorId(1),
             credential,
@@ -146,7 +146,7 @@ impl Run {
     fn meter(&mut self, stop: bool, reading: MeterReading) {
         self.last = (reading.sequence, reading.at.unix_ms(), reading.register.microwatt_hours());
         let session = SessionKey(1);
-        self.scene.says(if stop {
+        self.scene.send(if stop {
             FromCharger::Stop { session, last: reading, reason: StopReason::Local }
         } else {
             FromCharger::Reading { session, reading }
@@ -231,7 +231,7 @@ impl Run {
     }
 
     /// Figures of every session, whatever it went through.
-    fn look(&self) {
+    fn check_all(&self) {
         let tariff = Tariff::parse(&self.extremes.tariff).unwrap().tariff;
         let random = ring::rand::SystemRandom::new();
         let key = SigningKey::from_pkcs8(&SigningKey::generate(&random).unwrap()).unwrap();
@@ -268,7 +268,7 @@ proptest! {
         run.begin();
         for step in steps {
             run = run.take(step);
-            run.look();
+            run.check_all();
         }
     }
 }
@@ -281,7 +281,7 @@ fn implausible_figures_are_recorded_and_not_billed() {
     scene.start(1, CredentialKind::CardToken, "tok_visa");
     let authorize = scene.asked();
     scene.approve(&authorize);
-    scene.heard();
+    scene.received();
     let good = scene.reading_of(1, 0);
     let (register, at) = (crate::limits::REGISTER_MAX, crate::limits::READ_UNTIL);
     let wrong = [
@@ -292,12 +292,15 @@ fn implausible_figures_are_recorded_and_not_billed() {
     ];
     for (sequence, (reading, expected)) in (1..).zip(wrong) {
         let reading = MeterReading { sequence, ..reading };
-        scene.says(FromCharger::Reading { session: SessionKey(1), reading });
-        let heard = scene.heard();
-        assert!(matches!(&heard[..], [ToCharger::SessionRejected { code, .. }] if *code == expected), "{heard:?}");
+        scene.send(FromCharger::Reading { session: SessionKey(1), reading });
+        let received = scene.received();
+        assert!(
+            matches!(&received[..], [ToCharger::SessionRejected { code, .. }] if *code == expected),
+            "{received:?}"
+        );
     }
     scene.reading(1, 5, 300);
-    assert!(matches!(scene.heard()[..], [ToCharger::MeterAck(ack)] if ack.up_to == 5));
+    assert!(matches!(scene.received()[..], [ToCharger::MeterAck(ack)] if ack.up_to == 5));
     assert_eq!(scene.session().meter.energy(), Energy::from_watt_hours(300).unwrap());
 }
 
@@ -317,6 +320,6 @@ fn a_register_at_the_end_of_the_range_is_a_reading_that_is_not_believed() {
         for (ms, rise) in [(3_000_000, i64::MAX), (600_000, i64::MAX), (1, i64::MIN), (1, 0), (1, i64::MAX)] {
             run = run.take(Step::Onward { ms, rise, power: Some(i64::MAX) });
         }
-        run.look();
+        run.check_all();
     }
 }

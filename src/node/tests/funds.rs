@@ -13,7 +13,7 @@ fn dear(first_hold_major: u32) -> Scene {
     scene.start(1, CredentialKind::CardToken, "tok_visa");
     let authorize = scene.asked();
     scene.approve(&authorize);
-    scene.heard();
+    scene.received();
     scene
 }
 
@@ -34,8 +34,8 @@ fn new_total(operation: &Operation) -> i64 {
     }
 }
 
-fn stopped(heard: &[ToCharger]) -> bool {
-    heard.iter().any(|message| matches!(message, ToCharger::StopNow { .. }))
+fn stopped(received: &[ToCharger]) -> bool {
+    received.iter().any(|message| matches!(message, ToCharger::StopNow { .. }))
 }
 
 #[test]
@@ -48,10 +48,10 @@ fn more_is_asked_for_in_time_by_the_rate_of_the_session_and_the_limit_follows() 
         cost == i64::from(sequence) * 20 || cost == i64::from(sequence - 1) * 20,
         "{cost} after {sequence} minutes"
     );
-    assert!(!stopped(&scene.heard()), "there is still time for an answer");
+    assert!(!stopped(&scene.received()), "there is still time for an answer");
     scene.approve(&increment);
-    let heard = scene.heard();
-    let [ToCharger::LimitChanged { limit, .. }] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::LimitChanged { limit, .. }] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!(limit.cost.map(|cost| cost.minor), Some(new_total(&increment)));
 }
 
@@ -59,11 +59,11 @@ fn more_is_asked_for_in_time_by_the_rate_of_the_session_and_the_limit_follows() 
 fn a_part_of_an_increment_is_the_new_limit() {
     let (mut scene, mut sequence) = (dear(4), 0);
     let increment = until_asked(&mut scene, &mut sequence);
-    scene.heard();
+    scene.received();
     let (amount, processor_ref) = (Amount::new(450, Currency::EUR), ProcessorRef("auth-1".into()));
     scene.answer(&increment, Outcome::Approved { amount, processor_ref, expires_at: None });
-    let heard = scene.heard();
-    let [ToCharger::LimitChanged { limit, .. }] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::LimitChanged { limit, .. }] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!(limit.cost, Some(amount));
 }
 
@@ -77,13 +77,13 @@ fn after_a_soft_no_half_as_much_more_is_asked_for_once_and_after_a_pause() {
     assert!(sequence > asked_at, "not at once");
     assert_eq!(new_total(&second), 400 + (new_total(&first) - 400) / 2);
     scene.decline(&second, DeclineClass::Soft);
-    scene.heard();
-    let mut heard = Vec::new();
-    while !stopped(&heard) {
+    scene.received();
+    let mut received = Vec::new();
+    while !stopped(&received) {
         sequence += 1;
         scene.reading(1, sequence, i64::from(sequence) * 200);
         assert!(scene.operations.is_empty(), "no third authorization is requested");
-        heard = scene.heard();
+        received = scene.received();
     }
     scene.stop(1, sequence + 1, i64::from(sequence) * 200 + 100);
     let capture = scene.asked();
@@ -96,9 +96,9 @@ fn after_a_hard_no_nobody_is_asked_again_and_what_is_held_is_used() {
     let (mut scene, mut sequence) = (dear(4), 0);
     let first = until_asked(&mut scene, &mut sequence);
     scene.decline(&first, DeclineClass::Hard);
-    scene.heard();
+    scene.received();
     let refused_at = sequence;
-    while !stopped(&scene.heard()) {
+    while !stopped(&scene.received()) {
         sequence += 1;
         scene.reading(1, sequence, i64::from(sequence) * 200);
         assert!(scene.operations.is_empty());
@@ -114,9 +114,9 @@ fn an_increment_that_never_left_costs_no_attempt_and_is_asked_for_again() {
         scene.not_sent(&increment);
     }
     let third = until_asked(&mut scene, &mut sequence);
-    scene.heard();
+    scene.received();
     scene.approve(&third);
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::LimitChanged { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::LimitChanged { .. }]));
 }
 
 #[test]
@@ -124,20 +124,23 @@ fn a_second_credential_at_the_charger_brings_a_second_hold_and_the_first_is_used
     let (mut scene, mut sequence) = (dear(4), 0);
     let increment = until_asked(&mut scene, &mut sequence);
     scene.decline(&increment, DeclineClass::Hard);
-    scene.heard();
+    scene.received();
     scene.start(1, CredentialKind::CardToken, "tok_other");
     let second = scene.asked();
     assert!(matches!(second.request, Request::Authorize { .. }) && second.id.ordinal() > increment.id.ordinal());
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]), "the start is answered as before");
+    assert!(
+        matches!(scene.received().as_slice(), [ToCharger::StartAccepted { .. }]),
+        "the start is answered as before"
+    );
     scene.approve(&second);
-    let heard = scene.heard();
-    let [ToCharger::LimitChanged { limit, .. }] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::LimitChanged { limit, .. }] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!(limit.cost.map(|cost| cost.minor), Some(800));
     // The first credential again is the start again, and the second one again is no third hold.
     scene.start(1, CredentialKind::CardToken, "tok_visa");
     scene.start(1, CredentialKind::CardToken, "tok_other");
     assert!(scene.operations.is_empty());
-    scene.heard();
+    scene.received();
     while sequence < 25 {
         sequence += 1;
         scene.reading(1, sequence, i64::from(sequence) * 200);
@@ -168,14 +171,14 @@ fn a_car_that_tapers_gives_the_driver_money_back_before_the_end() {
     let kept = new_total(&decrement);
     assert!((452 + 1_000..=5_000).contains(&kept), "enough for an hour as it was: {kept}");
     assert!(
-        scene.heard().iter().any(|said| matches!(said, ToCharger::LimitChanged { limit, .. }
+        scene.received().iter().any(|seen| matches!(seen, ToCharger::LimitChanged { limit, .. }
             if limit.cost.is_some_and(|cost| cost.minor == kept))),
         "what is being given back is not spent any more"
     );
     scene.approve(&decrement);
     scene.reading(1, 17, 4_530);
     assert!(scene.operations.is_empty(), "once");
-    assert!(!stopped(&scene.heard()));
+    assert!(!stopped(&scene.received()));
 }
 
 #[test]
@@ -183,14 +186,14 @@ fn a_charger_that_goes_on_is_told_again_and_so_is_one_that_comes_back() {
     let (mut scene, mut sequence) = (dear(4), 0);
     let increment = until_asked(&mut scene, &mut sequence);
     scene.decline(&increment, DeclineClass::Hard);
-    while !stopped(&scene.heard()) {
+    while !stopped(&scene.received()) {
         sequence += 1;
         scene.reading(1, sequence, i64::from(sequence) * 200);
     }
     scene.reading(1, sequence + 1, i64::from(sequence) * 200 + 1);
-    assert!(stopped(&scene.heard()), "the order may have been lost");
+    assert!(stopped(&scene.received()), "the order may have been lost");
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: sequence + 1 }]);
-    assert!(stopped(&scene.heard()));
+    assert!(stopped(&scene.received()));
 }
 
 #[test]
@@ -198,18 +201,18 @@ fn a_charger_that_comes_back_learns_the_limit_that_it_may_have_missed() {
     let (mut scene, mut sequence) = (dear(4), 0);
     let increment = until_asked(&mut scene, &mut sequence);
     scene.approve(&increment);
-    scene.heard();
+    scene.received();
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: sequence }]);
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::HelloAck(_), ToCharger::LimitChanged { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::HelloAck(_), ToCharger::LimitChanged { .. }]));
 }
 
 #[test]
 fn a_quiet_charger_is_stopped_before_its_funds_can_have_run_out() {
     let mut scene = dear(4);
     scene.reading(1, 1, 300);
-    scene.heard();
+    scene.received();
     let mut quiet = 0;
-    while !stopped(&scene.heard()) {
+    while !stopped(&scene.received()) {
         quiet += 5;
         scene.pass(5);
         if let Some(operation) = scene.operations.pop() {
@@ -237,11 +240,11 @@ fn a_restart_does_not_make_a_silence_shorter() {
         scene.pass(5);
         decline(&mut scene);
     }
-    assert!(!stopped(&scene.heard()));
+    assert!(!stopped(&scene.received()));
     let node_config = house_of(Policy::clone(&scene.shard.node_config().policy), &TARIFF.replace("0.14", "1.00"));
     let mut scene = Scene { next_callback: 5_000, ..Scene::in_house(scene.store, node_config, scene.now) };
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 1 }]);
-    while !stopped(&scene.heard()) {
+    while !stopped(&scene.received()) {
         quiet += 5;
         scene.pass(5);
         decline(&mut scene);
@@ -263,11 +266,11 @@ fn less_than_a_quiet_charger_may_have_used_stops_it_at_once() {
         let asked = scene.asked();
         scene.reading(1, 1, 300);
         scene.pass(quiet);
-        scene.heard();
+        scene.received();
         // 0.30 is known, 0.55 is the reserve, and in two and a half minutes the car may have taken 0.92 more.
         let (amount, processor_ref) = (Amount::new(150, Currency::EUR), ProcessorRef("auth-1".into()));
         scene.answer(&asked, Outcome::Approved { amount, processor_ref, expires_at: None });
-        assert_eq!(stopped(&scene.heard()), stops, "after {quiet} s");
+        assert_eq!(stopped(&scene.received()), stops, "after {quiet} s");
     }
 }
 
@@ -295,16 +298,16 @@ fn a_hold_that_lapses_soon_is_renewed_by_an_increment_or_the_session_ends_in_tim
         let (amount, processor_ref) = (Amount::new(new_total(&increment), Currency::EUR), ProcessorRef("a".into()));
         let expires_at = renewed.then(|| lapses.saturating_add(TimeSpan::from_secs(7 * 86_400)));
         scene.answer(&increment, Outcome::Approved { amount, processor_ref, expires_at });
-        scene.heard();
-        let mut told = false;
-        while !told && lapses.since(scene.now.wall) > TimeSpan::ZERO {
+        scene.received();
+        let mut stop_seen = false;
+        while !stop_seen && lapses.since(scene.now.wall) > TimeSpan::ZERO {
             sequence += 1;
             scene.pass(540);
             scene.reading(1, sequence, i64::from(sequence));
-            told = stopped(&scene.heard());
+            stop_seen = stopped(&scene.received());
         }
-        assert_eq!(told, !renewed);
-        if told {
+        assert_eq!(stop_seen, !renewed);
+        if stop_seen {
             let left = lapses.since(scene.now.wall).whole_secs();
             assert!((3_000..=3_600).contains(&left), "an hour before the end: {left}");
             let why = match &scene.session().stage {
@@ -322,14 +325,14 @@ fn too_little_to_stop_with_is_no_admission() {
     let node_config = house_of(policy, &TARIFF.replace("0.14", "4.00"));
     let mut scene = Scene::in_house(MemoryStore::new(64), node_config, Scene::beginning());
     scene.hello("AMS-0007", Vec::new());
-    scene.heard();
+    scene.received();
     scene.start(1, CredentialKind::CardToken, "tok_visa");
     let authorize = scene.asked();
     scene.approve(&authorize);
-    let heard = scene.heard();
+    let received = scene.received();
     assert!(
-        matches!(heard.as_slice(), [ToCharger::StartRejected { code: Code::FundsInsufficient, .. }]),
-        "22 kW for 90 s at 4 EUR/kWh is 2.20 EUR: {heard:?}"
+        matches!(received.as_slice(), [ToCharger::StartRejected { code: Code::FundsInsufficient, .. }]),
+        "22 kW for 90 s at 4 EUR/kWh is 2.20 EUR: {received:?}"
     );
     let void = scene.asked();
     assert!(matches!(void.request, Request::Void { .. }));

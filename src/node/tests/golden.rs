@@ -15,7 +15,7 @@ use crate::node::fact::Fact;
 use crate::node::partition::Tally;
 use crate::node::session_record;
 use crate::payment::history::HistoryEntry;
-use crate::payment::known_processor::{self, Acquaintances};
+use crate::payment::known_processor::{self, KnownProcessors};
 use crate::session::{self, Session};
 use crate::stored::{self, Example, Stored, count, example};
 use crate::units::SessionId;
@@ -64,7 +64,7 @@ fn golden() -> String {
     all::<Series>("series", &mut golden);
     all::<Requests>("requests", &mut golden);
     all::<Register>("settlements", &mut golden);
-    all::<Acquaintances>("processors", &mut golden);
+    all::<KnownProcessors>("processors", &mut golden);
     golden
 }
 
@@ -129,7 +129,7 @@ fn what_stands_in_the_golden_file_is_read_back() {
             "series" => again::<Series>(&bytes),
             "requests" => again::<Requests>(&bytes),
             "settlements" => again::<Register>(&bytes),
-            "processors" => again::<Acquaintances>(&bytes),
+            "processors" => again::<KnownProcessors>(&bytes),
             other => panic!("{other} is no kind"),
         };
         assert_eq!(hex::encode(written), hexed, "{line}");

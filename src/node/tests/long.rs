@@ -28,7 +28,7 @@ struct Left {
     receipt: ReceiptNotice,
 }
 
-fn a_week(course: impl Fn(i64) -> (i64, Option<i64>)) -> Left {
+fn a_week(scenario: impl Fn(i64) -> (i64, Option<i64>)) -> Left {
     let node_config = house_of(Policy { release_early: false, ..Policy::default() }, TIMED);
     let mut scene = Scene::in_house(MemoryStore::new(64), node_config, Scene::beginning());
     scene.archive = Some(Default::default());
@@ -45,7 +45,7 @@ fn a_week(course: impl Fn(i64) -> (i64, Option<i64>)) -> Left {
     for second in 1..=WEEK {
         let span = TimeSpan::from_secs(1);
         scene.now = Now { wall: scene.now.wall.saturating_add(span), mono: scene.now.mono.after(span) };
-        let (register, power) = course(second);
+        let (register, power) = scenario(second);
         let reading = MeterReading {
             sequence: u32::try_from(second).unwrap(),
             at: scene.now.wall,
@@ -55,20 +55,20 @@ fn a_week(course: impl Fn(i64) -> (i64, Option<i64>)) -> Left {
         };
         last = Some(MeterReading { sequence: reading.sequence + 1, ..reading });
         let message = FromCharger::Reading { session: SessionKey(1), reading };
-        scene.shard.charger_says(scene.link, message, scene.now).unwrap();
+        scene.shard.on_charger_message(scene.link, message, scene.now).unwrap();
         if second % 512 == 0 || second == WEEK {
             scene.shard.tick(scene.now);
             scene.settle();
-            scene.heard();
+            scene.received();
         }
     }
     let (session, last) = (scene.session().clone(), last.unwrap());
     assert_eq!(session.meter.sequence, u32::try_from(WEEK).unwrap());
     let stop = FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Local };
-    scene.says(stop);
+    scene.send(stop);
     let capture = scene.asked();
     scene.approve(&capture);
-    let receipt = scene.heard().into_iter().find_map(|said| match said {
+    let receipt = scene.received().into_iter().find_map(|seen| match seen {
         ToCharger::Receipt(notice) => Some(notice),
         _ => None,
     });
@@ -135,7 +135,7 @@ fn a_session_that_ends_in_silence_decides_what_was_undecided() {
     scene.reading(1, 1, 100);
     scene.pass(30);
     let still = scene.reading_of(2, 100);
-    scene.says(FromCharger::Reading { session: SessionKey(1), reading: still });
+    scene.send(FromCharger::Reading { session: SessionKey(1), reading: still });
     assert_eq!(scene.session().rating.undecided(scene.session().meter.at), TimeSpan::from_secs(30));
     for _ in 0..20 {
         scene.pass(60);

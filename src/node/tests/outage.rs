@@ -134,7 +134,7 @@ impl Town {
     fn start(&mut self) {
         self.key += 1;
         let token = format!("tok_{}", self.key);
-        self.scene.heard();
+        self.scene.received();
         self.scene.start(self.key, CredentialKind::CardToken, &token);
         self.pump();
     }
@@ -144,7 +144,7 @@ impl Town {
         std::mem::take(&mut *self.actors[id].1.0.lock().unwrap())
     }
 
-    fn says(&mut self, operation: &Operation, outcome: Outcome) {
+    fn answer_with(&mut self, operation: &Operation, outcome: Outcome) {
         let callback = CallbackId(self.scene.next_callback);
         self.scene.next_callback += 1;
         let connection = ConnectionId(if operation.processor == acme() { 1 } else { 2 });
@@ -161,7 +161,7 @@ impl Town {
             _ => Amount::zero(Currency::EUR),
         };
         let processor_ref = ProcessorRef("auth".into());
-        self.says(operation, Outcome::Approved { amount, processor_ref, expires_at: None });
+        self.answer_with(operation, Outcome::Approved { amount, processor_ref, expires_at: None });
     }
 
     /// The driver leaves without energy, and the hold is released.
@@ -187,7 +187,7 @@ fn an_outage_opens_the_breaker_drivers_are_served_elsewhere_and_a_probe_closes_i
     let asked = town.asked(&acme());
     assert_eq!((asked.len(), town.asked(&other).len()), (1, 0));
     town.approves(&asked[0]);
-    assert!(matches!(town.scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    assert!(matches!(town.scene.received().as_slice(), [ToCharger::StartAccepted { .. }]));
     town.leaves(&acme());
 
     // It fails: each driver's request goes elsewhere after its technical refusal, and after five in a row it gets no
@@ -197,11 +197,14 @@ fn an_outage_opens_the_breaker_drivers_are_served_elsewhere_and_a_probe_closes_i
         let asked = town.asked(&acme());
         assert_eq!(asked.len(), 1, "driver {number} is asked there first");
         let decline = Decline { class: DeclineClass::Technical, code: "91".into(), retry_after: None };
-        town.says(&asked[0], Outcome::Declined(decline));
+        town.answer_with(&asked[0], Outcome::Declined(decline));
         let elsewhere = town.asked(&other);
         assert_eq!(elsewhere.len(), 1, "and then at the other");
         town.approves(&elsewhere[0]);
-        assert!(matches!(town.scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]), "driver {number} charges");
+        assert!(
+            matches!(town.scene.received().as_slice(), [ToCharger::StartAccepted { .. }]),
+            "driver {number} charges"
+        );
         town.leaves(&other);
     }
     assert!(town.breaker_is_open());
@@ -223,7 +226,7 @@ fn an_outage_opens_the_breaker_drivers_are_served_elsewhere_and_a_probe_closes_i
     town.pass(11);
     let probe = town.asked(&acme());
     assert_eq!(probe.len(), 1, "{probe:?}");
-    town.says(&probe[0], Outcome::NotFound);
+    town.answer_with(&probe[0], Outcome::NotFound);
     assert!(!town.breaker_is_open());
     town.start();
     let asked = town.asked(&acme());

@@ -8,7 +8,7 @@ use crate::session::{self, Stage};
 fn omitted() -> Scene {
     let (mut scene, _) = Scene::charging();
     scene.reading(1, 1, 300);
-    scene.heard();
+    scene.received();
     scene.hello("AMS-0007", Vec::new());
     scene
 }
@@ -27,7 +27,7 @@ fn a_session_that_a_hello_omits_ends_at_its_last_total_at_once() {
     let session = scene.session().clone();
     assert!(matches!(session.stage, Stage::Closed(_)), "captured, and the rest is released: {:?}", session.stage);
     assert_eq!(session.ended().unwrap().reason, session::StopReason::Omitted);
-    scene.heard();
+    scene.received();
     let before = session;
     scene.start(2, CredentialKind::CardToken, "tok_visa");
     assert!(matches!(scene.asked().request, Request::Authorize { .. }), "the connector is free");
@@ -39,16 +39,16 @@ fn a_session_that_a_hello_omits_ends_at_its_last_total_at_once() {
 fn what_a_replaced_charger_tells_later_corrects_the_estimate() {
     let mut scene = omitted();
     capture(&mut scene, 4);
-    scene.heard();
+    scene.received();
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 2 }]);
-    let heard = scene.heard();
-    let Some(ToCharger::HelloAck(ack)) = heard.first() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let Some(ToCharger::HelloAck(ack)) = received.first() else { panic!("{received:?}") };
     assert_eq!(ack.sessions[0].standing, Standing::Open { durable: 1 });
     scene.stop(1, 2, 650);
-    let heard = scene.heard();
+    let received = scene.received();
     assert!(
-        heard.iter().any(|said| matches!(said, ToCharger::Receipt(receipt) if receipt.total.minor == 9)),
-        "{heard:?}"
+        received.iter().any(|message| matches!(message, ToCharger::Receipt(receipt) if receipt.total.minor == 9)),
+        "{received:?}"
     );
     assert_eq!(scene.session().payment.shortfall().minor, 5, "the hold has ended: the rest is owed");
 }

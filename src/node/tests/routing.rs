@@ -33,12 +33,12 @@ fn standing_in(scene: Scene) -> Scene {
 
 fn begin(scene: &mut Scene) {
     scene.hello("AMS-0007", Vec::new());
-    scene.heard();
+    scene.received();
     scene.start(1, CredentialKind::CardToken, "tok_visa");
 }
 
-fn code(heard: &[ToCharger]) -> Code {
-    match heard {
+fn code(received: &[ToCharger]) -> Code {
+    match received {
         [ToCharger::StartRejected { code, .. }] => *code,
         other => panic!("a refused start: {other:?}"),
     }
@@ -54,7 +54,7 @@ fn what_never_left_the_gate_is_asked_of_another_processor() {
     let second = scene.asked();
     assert_eq!((second.processor.clone(), second.id != first.id), (other(), true), "under an id of its own");
     scene.approve(&second);
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StartAccepted { .. }]));
     scene.stop(1, 1, 300);
     assert_eq!(scene.asked().processor, other(), "later operations go to the processor that has the hold");
 }
@@ -69,13 +69,13 @@ fn a_soft_no_is_asked_elsewhere_once_and_a_hard_one_never() {
     assert_eq!(second.processor, other());
     scene.decline(&second, DeclineClass::Soft);
     assert!(scene.operations.is_empty(), "two processors were asked, and no third one");
-    assert_eq!(code(&scene.heard()), Code::CredentialDeclined);
+    assert_eq!(code(&scene.received()), Code::CredentialDeclined);
 
     scene.start(2, CredentialKind::CardToken, "tok_stolen");
     let first = scene.asked();
     scene.decline(&first, DeclineClass::Hard);
     assert!(scene.operations.is_empty());
-    assert_eq!(code(&scene.heard()), Code::CredentialDeclined);
+    assert_eq!(code(&scene.received()), Code::CredentialDeclined);
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn an_unknown_outcome_is_reversed_and_never_asked_elsewhere() {
     let kinds: Vec<_> = scene.operations.iter().map(|operation| operation.request.kind()).collect();
     assert!(scene.operations.iter().all(|operation| operation.processor == acme()), "the driver's money is held once");
     assert!(matches!(kinds.last(), Some(OperationKind::Void)), "{kinds:?}");
-    assert_eq!(code(&scene.heard()), Code::OutcomeUnknown);
+    assert_eq!(code(&scene.received()), Code::OutcomeUnknown);
 }
 
 #[test]
@@ -117,15 +117,15 @@ fn without_the_operators_word_no_energy_is_given_on_our_own_risk() {
     let mut scene = Scene::new();
     scene.connections(&acme(), 0);
     begin(&mut scene);
-    assert_eq!(code(&scene.heard()), Code::NoProcessor);
+    assert_eq!(code(&scene.received()), Code::NoProcessor);
 }
 
 fn on_our_own_risk() -> Scene {
     let mut scene = Scene::with(|policy| policy.stand_in = true);
     scene.connections(&acme(), 0);
     begin(&mut scene);
-    let heard = scene.heard();
-    let [ToCharger::StartAccepted { limit, .. }] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::StartAccepted { limit, .. }] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!(limit.cost, Some(Amount::new(2_000, Currency::EUR)), "up to the floor");
     scene
 }
@@ -137,13 +137,13 @@ fn a_stand_in_is_asked_for_when_the_processor_is_back_and_the_floor_becomes_the_
     assert!(matches!(asked.request, Request::Authorize { stand_in: true, .. }), "{asked:?}");
     scene.not_sent(&asked);
     scene.reading(1, 1, 300);
-    scene.heard();
+    scene.received();
     let again = scene.asked();
     assert_eq!(again.id, asked.id, "asked again and again");
     scene.connections(&acme(), 1);
     scene.approve(&again);
-    let heard = scene.heard();
-    let [ToCharger::LimitChanged { limit, .. }] = heard.as_slice() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let [ToCharger::LimitChanged { limit, .. }] = received.as_slice() else { panic!("{received:?}") };
     assert_eq!(limit.cost, Some(Amount::new(4_500, Currency::EUR)));
     assert!(scene.shard.node_config().offline_authorizations.is_empty());
 }
@@ -161,7 +161,10 @@ fn a_stand_in_that_ended_before_the_processor_was_back_is_authorized_and_capture
     assert!(matches!(capture.request, Request::Capture { amount, .. } if amount.minor == 4), "{capture:?}");
     scene.approve(&capture);
     assert!(
-        scene.heard().iter().any(|message| matches!(message, ToCharger::Receipt(receipt) if receipt.total.minor == 4))
+        scene
+            .received()
+            .iter()
+            .any(|message| matches!(message, ToCharger::Receipt(receipt) if receipt.total.minor == 4))
     );
 }
 
@@ -170,9 +173,9 @@ fn a_stand_in_that_is_refused_afterwards_stops_the_energy_and_stands_in_the_book
     let mut scene = on_our_own_risk();
     let asked = scene.asked();
     scene.reading(1, 1, 300);
-    scene.heard();
+    scene.received();
     scene.decline(&asked, DeclineClass::Hard);
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StopNow { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StopNow { .. }]));
     scene.stop(1, 2, 310);
     assert_eq!(scene.session().payment.shortfall().minor, 4);
     assert!(matches!(scene.session().stage, Stage::Closed(_)));
@@ -193,11 +196,11 @@ fn on_our_own_risk_every_credential_once_at_a_time_and_all_within_a_bound_also_a
     };
     assert_eq!(scene.shard.node_config().offline_authorizations.len(), 1, "known again after the restart");
     scene.hello("AMS-0008", Vec::new());
-    scene.heard();
+    scene.received();
     scene.start(1, CredentialKind::CardToken, "tok_visa");
-    assert_eq!(code(&scene.heard()), Code::NoProcessor, "the same credential at another charger");
+    assert_eq!(code(&scene.received()), Code::NoProcessor, "the same credential at another charger");
     scene.start(2, CredentialKind::CardToken, "tok_other");
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StartAccepted { .. }]));
     assert!(
         !scene.shard.node_config().offline_authorizations.allows("card:x", Amount::new(2_000, Currency::EUR), 5_999),
         "three floors are more than that"
@@ -216,7 +219,7 @@ fn a_connection_that_breaks_before_the_question_leaves_is_an_outage_too() {
     let asked = scene.asked();
     scene.connections(&acme(), 0);
     scene.not_sent(&asked);
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StartAccepted { .. }]));
     let again = scene.asked();
     assert!(again.id != asked.id && matches!(again.request, Request::Authorize { stand_in: true, .. }));
 }
@@ -237,13 +240,13 @@ fn after_a_restart_somebody_stands_in_for_a_processor_that_is_not_back_yet() {
     assert_eq!(scene.log.sequences(), &records, "the same again is no news");
     let mut scene = begun_anew(scene);
     begin(&mut scene);
-    let heard = scene.heard();
-    assert!(matches!(heard.as_slice(), [ToCharger::StartAccepted { .. }]), "{heard:?}");
+    let received = scene.received();
+    assert!(matches!(received.as_slice(), [ToCharger::StartAccepted { .. }]), "{received:?}");
     assert!(matches!(scene.asked().request, Request::Authorize { stand_in: true, .. }));
     // One that never connected is unknown: there is nothing to stand in for.
     let mut scene = begun_anew(Scene::with(|policy| policy.stand_in = true));
     begin(&mut scene);
-    assert_eq!(code(&scene.heard()), Code::NoProcessor);
+    assert_eq!(code(&scene.received()), Code::NoProcessor);
 }
 
 #[test]
@@ -288,16 +291,16 @@ fn a_site_has_a_processor_of_its_own() {
     });
     for (charger, asked) in [("SITE-A-1", acme()), ("SITE-B-1", other()), ("AMS-0007", other())] {
         scene.hello(charger, Vec::new());
-        scene.heard();
+        scene.received();
         scene.start(1, CredentialKind::CardToken, "tok_visa");
         assert_eq!(scene.asked().processor, asked, "at {charger}");
-        scene.heard();
+        scene.received();
     }
     // Without a matching rule: refused, and the driver gets the reason.
     scene.routes(|routes| routes.registry.rules[1].sites = site("B"));
     scene.hello("SITE-C-1", Vec::new());
-    scene.heard();
+    scene.received();
     scene.start(1, CredentialKind::CardToken, "tok_visa");
-    assert_eq!(code(&scene.heard()), Code::CredentialNotAccepted);
+    assert_eq!(code(&scene.received()), Code::CredentialNotAccepted);
     assert!(scene.operations.is_empty());
 }

@@ -16,28 +16,28 @@ fn silent(multiple_captures: bool) -> Scene {
     let authorize = scene.asked();
     scene.approve(&authorize);
     scene.reading(1, 1, 300);
-    scene.heard();
+    scene.received();
     while scene.operations.is_empty() {
         scene.pass(30);
         assert!(scene.now.mono < Mono(3_600_000), "silence is not endless");
     }
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StopNow { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StopNow { .. }]));
     scene
 }
 
 fn capture(scene: &mut Scene, minor: i64, last: bool) {
     let operation = scene.asked();
-    let Request::Capture { amount, last: said, .. } = operation.request else { panic!("{operation:?}") };
-    assert_eq!((amount.minor, said), (minor, last));
+    let Request::Capture { amount, last: message, .. } = operation.request else { panic!("{operation:?}") };
+    assert_eq!((amount.minor, message), (minor, last));
     scene.approve(&operation);
 }
 
 /// The charger reconnects with three readings, and gets the position from which they are requested.
 fn back(scene: &mut Scene) {
-    scene.heard();
+    scene.received();
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 3 }]);
-    let heard = scene.heard();
-    let Some(ToCharger::HelloAck(ack)) = heard.first() else { panic!("{heard:?}") };
+    let received = scene.received();
+    let Some(ToCharger::HelloAck(ack)) = received.first() else { panic!("{received:?}") };
     assert_eq!(ack.sessions[0].standing, Standing::Open { durable: 1 });
 }
 
@@ -56,22 +56,22 @@ fn f35_a_silent_charger_is_settled_on_the_last_known_total_and_what_it_tells_lat
     let mut scene = silent(false);
     capture(&mut scene, 4, true);
     assert!(matches!(scene.session().stage, Stage::Closed(_)));
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::Receipt(receipt)] if receipt.total.minor == 4));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::Receipt(receipt)] if receipt.total.minor == 4));
     assert_eq!(turnover(&scene), (4, 0));
 
     back(&mut scene);
     scene.reading(1, 2, 600);
-    let heard = scene.heard();
+    let received = scene.received();
     assert!(
-        heard.iter().any(|said| matches!(said, ToCharger::MeterAck(ack) if ack.up_to == 2))
-            && heard.iter().any(|said| matches!(said, ToCharger::StopNow { .. })),
-        "taken, and it is told again that the session is over: {heard:?}"
+        received.iter().any(|message| matches!(message, ToCharger::MeterAck(ack) if ack.up_to == 2))
+            && received.iter().any(|message| matches!(message, ToCharger::StopNow { .. })),
+        "taken, and it is told again that the session is over: {received:?}"
     );
     scene.stop(1, 3, 650);
-    let heard = scene.heard();
+    let received = scene.received();
     assert!(
-        heard.iter().any(|said| matches!(said, ToCharger::Receipt(receipt) if receipt.total.minor == 9)),
-        "{heard:?}"
+        received.iter().any(|message| matches!(message, ToCharger::Receipt(receipt) if receipt.total.minor == 9)),
+        "{received:?}"
     );
     assert!(scene.operations.is_empty(), "the hold has ended: nothing can be taken from it any more");
     let session = scene.session();
@@ -80,7 +80,7 @@ fn f35_a_silent_charger_is_settled_on_the_last_known_total_and_what_it_tells_lat
 
     // After its final message it has nothing more to send, and a replay has the same result.
     scene.reading(1, 4, 700);
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::SessionRejected { code: Code::SessionOver, .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::SessionRejected { code: Code::SessionOver, .. }]));
     let before = scene.session().clone();
     let scene = scene.crash();
     assert_eq!(scene.session(), &before);
@@ -98,7 +98,12 @@ fn what_comes_late_is_taken_from_a_hold_that_can_be_captured_again() {
     scene.stop(1, 3, 650);
     capture(&mut scene, 5, true);
     assert!(matches!(scene.session().stage, Stage::Closed(_)));
-    assert!(scene.heard().iter().any(|said| matches!(said, ToCharger::Receipt(receipt) if receipt.total.minor == 9)));
+    assert!(
+        scene
+            .received()
+            .iter()
+            .any(|message| matches!(message, ToCharger::Receipt(receipt) if receipt.total.minor == 9))
+    );
     assert_eq!(turnover(&scene), (9, 0));
 }
 
@@ -127,7 +132,7 @@ fn a_charger_that_comes_back_finds_a_session_that_was_put_away() {
     assert!(scene.shard.partitions().iter().all(|partition| partition.sessions.is_empty()), "it is put away");
     back(&mut scene);
     scene.stop(1, 2, 600);
-    assert!(scene.heard().iter().any(|said| matches!(said, ToCharger::MeterAck(ack) if ack.up_to == 2)));
+    assert!(scene.received().iter().any(|message| matches!(message, ToCharger::MeterAck(ack) if ack.up_to == 2)));
     assert!(scene.shard.partitions().iter().all(|partition| partition.sessions.is_empty()), "and put away again");
     let archive = scene.archive.as_ref().unwrap();
     let (session, _) = archive.values().next().unwrap();
@@ -138,7 +143,7 @@ fn a_charger_that_comes_back_finds_a_session_that_was_put_away() {
 #[test]
 fn f29_f34_a_session_that_never_starts_is_released_in_time_and_says_so() {
     let (mut scene, _) = Scene::charging();
-    scene.heard();
+    scene.received();
     let began = scene.now.mono;
     while scene.operations.is_empty() {
         scene.pass(5);
@@ -146,7 +151,7 @@ fn f29_f34_a_session_that_never_starts_is_released_in_time_and_says_so() {
     }
     let void = scene.asked();
     assert!(matches!(void.request, Request::Void { reason: VoidReason::NoStart, .. }), "{void:?}");
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StopNow { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StopNow { .. }]));
     scene.approve(&void);
     assert!(matches!(scene.session().stage, Stage::Closed(_)));
 

@@ -112,7 +112,7 @@ fn a_snapshot_waits_until_its_records_are_durable() {
     scene.pass(60);
     let reading = scene.reading_of(1, 300);
     let message = FromCharger::Reading { session: SessionKey(1), reading };
-    scene.shard.charger_says(scene.link, message, scene.now).unwrap();
+    scene.shard.on_charger_message(scene.link, message, scene.now).unwrap();
     let partition = PartitionId::of("AMS-0007", 8);
     scene.shard.begin_snapshot(partition);
     assert!(matches!(scene.shard.sweep(partition, 100), Sweep::Waiting));
@@ -216,8 +216,8 @@ fn a_crash_at_any_step_of_a_round_changes_nothing() {
             let mut damaged = whole.clone();
             damaged[whole.len() / 2] ^= 1;
             std::fs::write(newest, damaged).unwrap();
-            let told = dies_here(&scene, &scene.store);
-            assert!(told.len() == 1 && told[0].contains(newest.to_str().unwrap()), "{told:?}");
+            let damage = dies_here(&scene, &scene.store);
+            assert!(damage.len() == 1 && damage[0].contains(newest.to_str().unwrap()), "{damage:?}");
             std::fs::write(newest, whole).unwrap();
             stood_in += 1;
         }

@@ -8,13 +8,13 @@ const HOUR: i64 = 3_600_000;
 /// The answer to a start that is `off` ms from the gate's clock: a code, or none while funds are requested.
 fn started(scene: &mut Scene, at: i64, register: i64) -> Option<Code> {
     scene.hello("AMS-0007", Vec::new());
-    scene.heard();
+    scene.received();
     let credential = Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() };
     let register = Energy::from_microwatt_hours(register);
     let at = Timestamp::from_unix_ms(at);
     let (session, connector) = (SessionKey(1), ConnectorId(1));
-    scene.says(FromCharger::Start(StartSession { session, connector, credential, at, register }));
-    match scene.heard().as_slice() {
+    scene.send(FromCharger::Start(StartSession { session, connector, credential, at, register }));
+    match scene.received().as_slice() {
         [] => None,
         [ToCharger::StartRejected { code, .. }] => Some(*code),
         other => panic!("{other:?}"),
@@ -67,16 +67,17 @@ fn a_start_that_is_repeated_late_is_the_same_session() {
     assert_eq!(started(&mut scene, START, 0), None);
     let authorize = scene.asked();
     scene.approve(&authorize);
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StartAccepted { .. }]));
     let again = scene.now.wall.unix_ms();
     scene.pass(2 * 3_600);
     assert!(again < scene.now.wall.unix_ms() - START_AGE_MAX.ms());
-    scene.heard();
+    scene.received();
     let credential = Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() };
     let (session, connector, register) = (SessionKey(1), ConnectorId(1), Energy::ZERO);
     let at = Timestamp::from_unix_ms(START);
-    scene.says(FromCharger::Start(StartSession { session, connector, credential, at, register }));
-    let heard = scene.heard();
-    let refused = |said: &ToCharger| matches!(said, ToCharger::StartRejected { code: Code::StartImplausible, .. });
-    assert!(!heard.is_empty() && !heard.iter().any(refused), "{heard:?}");
+    scene.send(FromCharger::Start(StartSession { session, connector, credential, at, register }));
+    let received = scene.received();
+    let refused =
+        |message: &ToCharger| matches!(message, ToCharger::StartRejected { code: Code::StartImplausible, .. });
+    assert!(!received.is_empty() && !received.iter().any(refused), "{received:?}");
 }

@@ -105,9 +105,9 @@ async fn acknowledged(field: &Field, line: &mut ChargerLine, sequence: u32) -> R
 
 /// Stops, and waits for the receipt.
 async fn end(field: &Field, line: &mut ChargerLine, key: u64, last: MeterReading) -> Result<(), Trouble> {
-    let mut heard = line.stop(key, last).await;
+    let mut received = line.stop(key, last).await;
     loop {
-        match heard {
+        match received {
             Incoming::Message(ToCharger::Receipt(_)) => {
                 field.tally.right("receipt");
                 return Ok(());
@@ -123,6 +123,6 @@ async fn end(field: &Field, line: &mut ChargerLine, key: u64, last: MeterReading
                 return Ok(());
             }
         }
-        heard = line.receive(Duration::from_secs(60)).await;
+        received = line.receive(Duration::from_secs(60)).await;
     }
 }

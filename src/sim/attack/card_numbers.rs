@@ -55,8 +55,8 @@ async fn tokens(field: &Field, number: &str) -> Result<(), Trouble> {
 }
 
 /// Whether the connection ends as it has to.
-fn closed<Message: std::fmt::Debug>(field: &Field, what: &str, heard: &Incoming<Message>) {
-    match heard {
+fn closed<Message: std::fmt::Debug>(field: &Field, what: &str, received: &Incoming<Message>) {
+    match received {
         Incoming::Ended(ended) if matches!(ended.code, Some(Code::CardNumber | Code::Payload)) => {
             field.tally.right(format!("{what}: {}", ended.word()));
         }

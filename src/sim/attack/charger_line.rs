@@ -6,7 +6,7 @@ use crate::message::{
     ToCharger,
 };
 use crate::payment::{Credential, CredentialKind};
-use crate::sim::pipe::{Duplex, Pipe, Turn};
+use crate::sim::pipe::{Duplex, Pipe, PipeEvent};
 use crate::units::{
     ChargerId, Clock, ConnectorId, Energy, MeterReading, Power, SessionId, SessionKey, SiteId, Timestamp,
 };
@@ -139,9 +139,9 @@ impl ChargerLine {
             }
             let mut messages = Vec::new();
             let outcome = match self.pipe.turn(until).await {
-                Ok(Turn::Bytes(bytes)) => self.link.receive(bytes, self.clock.now(), &mut messages),
-                Ok(Turn::Sent) => Ok(()),
-                Ok(Turn::Time) => return Incoming::Nothing,
+                Ok(PipeEvent::Bytes(bytes)) => self.link.receive(bytes, self.clock.now(), &mut messages),
+                Ok(PipeEvent::Sent) => Ok(()),
+                Ok(PipeEvent::Time) => return Incoming::Nothing,
                 Err(error) => {
                     self.ended = Some(Ended { code: None, text: error.to_string() });
                     Ok(())

@@ -37,20 +37,20 @@ fn evil(field: &Field, line: &mut ProcessorLine, operation: &Operation) -> Vec<S
         Request::Authorize { amount, .. } | Request::Capture { amount, .. } if operation.attempt == 1 => *amount,
         _ => return well(line, operation),
     };
-    let said = |message, what, right| SentMessage { message, what, right };
+    let question = |message, what, right| SentMessage { message, what, right };
     let more = Amount::new(amount.minor.saturating_add(1), amount.currency);
     let below = Amount::new(-1, amount.currency);
     let other_hold = Operation { hold: HoldId(OpId::from_u128(operation.hold.0.as_u128() ^ 2)), ..operation.clone() };
     let unknown = nobodys(field, &operation.processor);
     let mut all = vec![
-        said(approved(line, operation, Amount::new(amount.minor, Currency::EUR)), "another currency", &[505][..]),
-        said(approved(line, operation, more), "more than was asked for", &[504][..]),
-        said(approved(line, operation, below), "an amount below zero", &[504, 107][..]),
-        said(approved(line, &other_hold, amount), "another hold", &[503][..]),
-        said(approved(line, &unknown, amount), "an unknown operation", &[501][..]),
+        question(approved(line, operation, Amount::new(amount.minor, Currency::EUR)), "another currency", &[505][..]),
+        question(approved(line, operation, more), "more than was asked for", &[504][..]),
+        question(approved(line, operation, below), "an amount below zero", &[504, 107][..]),
+        question(approved(line, &other_hold, amount), "another hold", &[503][..]),
+        question(approved(line, &unknown, amount), "an unknown operation", &[501][..]),
     ];
     all.extend(well(line, operation));
     let decline = Decline { class: DeclineClass::Hard, code: "14".into(), retry_after: None };
-    all.push(said(of(line, operation, Outcome::Declined(decline)), "the contrary", &[507][..]));
+    all.push(question(of(line, operation, Outcome::Declined(decline)), "the contrary", &[507][..]));
     all
 }

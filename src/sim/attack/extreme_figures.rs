@@ -74,12 +74,12 @@ async fn starts(field: &mut Field, id: &ChargerId) -> Result<(), Trouble> {
         let start =
             Fields::default().number(1, key).number(2, 1).bytes(3, &credential).number(4, at).number(5, register);
         line.send_bytes(&start.frame(FrameType::StartSession, Channel::ZERO));
-        let mut heard = line.receive(ANSWER).await;
+        let mut received = line.receive(ANSWER).await;
         // The receipt of an earlier session may come in between.
-        while let Incoming::Message(ToCharger::Receipt(_)) = heard {
-            heard = line.receive(ANSWER).await;
+        while let Incoming::Message(ToCharger::Receipt(_)) = received {
+            received = line.receive(ANSWER).await;
         }
-        match heard {
+        match received {
             Incoming::Message(ToCharger::StartRejected { code, .. }) => {
                 field.tally.right(format!("start: {}", code.number()));
             }

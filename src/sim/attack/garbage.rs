@@ -64,35 +64,35 @@ async fn at_chargers(field: &mut Field) -> Result<(), Trouble> {
     let number = field.rng.below(4);
     let id = charger_id(field, number)?;
     let kind = field.rng.below(4);
-    let mut said = conversation(field, &id);
+    let mut sent = conversation(field, &id);
     let what = match kind {
         0 => {
-            said = bytes(field, 4_096);
+            sent = bytes(field, 4_096);
             "random bytes"
         }
         1 => {
             for _ in 0..=field.rng.below(8) {
-                let place = usize::try_from(field.rng.below(said.len() as u64)).unwrap_or(0);
-                said[place] ^= u8::try_from(field.rng.below(255) + 1).unwrap_or(1);
+                let place = usize::try_from(field.rng.below(sent.len() as u64)).unwrap_or(0);
+                sent[place] ^= u8::try_from(field.rng.below(255) + 1).unwrap_or(1);
             }
             "changed bytes"
         }
         2 => {
-            let end = usize::try_from(field.rng.below(said.len() as u64)).unwrap_or(0);
-            said.truncate(end.max(1));
+            let end = usize::try_from(field.rng.below(sent.len() as u64)).unwrap_or(0);
+            sent.truncate(end.max(1));
             "cut off"
         }
         _ => {
             let (place, payload) = (field.rng.below(FrameType::ALL.len() as u64), bytes(field, 2_000));
             let kind = FrameType::ALL[usize::try_from(place).unwrap_or(0)];
-            said.extend(Fields::raw(payload).frame(kind, Channel(u32::try_from(field.rng.below(3)).unwrap_or(0))));
+            sent.extend(Fields::raw(payload).frame(kind, Channel(u32::try_from(field.rng.below(3)).unwrap_or(0))));
             "random payload"
         }
     };
     let mut line = ChargerLine::dial(field, &id).await?;
-    line.send_bytes(&said);
-    let heard = line.receive(CLOSED_WITHIN).await;
-    answered(field, what, &heard);
+    line.send_bytes(&sent);
+    let received = line.receive(CLOSED_WITHIN).await;
+    answered(field, what, &received);
     Ok(())
 }
 
@@ -112,13 +112,13 @@ async fn at_processors(field: &mut Field) -> Result<(), Trouble> {
             "random payload of a processor"
         }
     };
-    let heard = line.receive(CLOSED_WITHIN).await;
-    answered(field, what, &heard);
+    let received = line.receive(CLOSED_WITHIN).await;
+    answered(field, what, &received);
     Ok(())
 }
 
-fn answered<Message: std::fmt::Debug>(field: &Field, what: &str, heard: &Incoming<Message>) {
-    match heard {
+fn answered<Message: std::fmt::Debug>(field: &Field, what: &str, received: &Incoming<Message>) {
+    match received {
         Incoming::Ended(ended) => field.tally.right(format!("{what}: {}", ended.word())),
         Incoming::Message(_) => field.tally.right(format!("{what}: answered")),
         Incoming::Nothing => field.tally.violation(format!("{what}: silence for {} s", CLOSED_WITHIN.as_secs())),

@@ -226,7 +226,7 @@ fn peer_name(attacker: &str, number: u64) -> String {
 }
 
 /// Random numbers of a round of an attacker: the same for a seed, independent of the others.
-fn dice_of(seed: u64, name: &str, round: u64) -> Rng {
+fn rng_of(seed: u64, name: &str, round: u64) -> Rng {
     let name = name.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(1_099_511_628_211) ^ u64::from(byte));
     Rng::of(seed, u128::from(name) << 64 | u128::from(round))
 }
@@ -234,7 +234,7 @@ fn dice_of(seed: u64, name: &str, round: u64) -> Rng {
 async fn work(attacker: Attacker, mut field: Field, seed: u64) {
     let tally = Arc::clone(&field.tally);
     while field.goes_on() {
-        field.rng = dice_of(seed, attacker.name, field.round);
+        field.rng = rng_of(seed, attacker.name, field.round);
         let outcome = (attacker.attack)(field.clone()).await;
         let kept_out = outcome.is_err();
         tally.round(outcome);
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn rounds_repeat_with_their_seed() {
-        let roll = |seed, name, round| dice_of(seed, name, round).bits();
+        let roll = |seed, name, round| rng_of(seed, name, round).bits();
         assert_eq!(roll(1, "garbage", 3), roll(1, "garbage", 3));
         let others = [roll(2, "garbage", 3), roll(1, "others", 3), roll(1, "garbage", 4)];
         assert!(others.iter().all(|other| *other != roll(1, "garbage", 3)));

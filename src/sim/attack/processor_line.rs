@@ -4,7 +4,7 @@ use super::charger_line::{ANSWER, Ended, Incoming};
 use super::{Field, Trouble};
 use crate::message::{Code, FromProcessor, ProcessorHello, Subject, ToProcessor};
 use crate::payment::{CallbackId, Capabilities, CredentialKind, Outcome};
-use crate::sim::pipe::{Duplex, Pipe, Turn};
+use crate::sim::pipe::{Duplex, Pipe, PipeEvent};
 use crate::sim::processor::Settings;
 use crate::units::{Clock, Currency, OpId, ProcessorId, TimeSpan, Timestamp};
 use crate::wire::ProcessorClientLink;
@@ -116,9 +116,9 @@ impl ProcessorLine {
             }
             let (mut messages, mut reply) = (Vec::new(), Vec::new());
             let outcome = match self.pipe.turn(until).await {
-                Ok(Turn::Bytes(bytes)) => self.link.receive(bytes, self.clock.now(), &mut messages, &mut reply),
-                Ok(Turn::Sent) => Ok(()),
-                Ok(Turn::Time) => return Incoming::Nothing,
+                Ok(PipeEvent::Bytes(bytes)) => self.link.receive(bytes, self.clock.now(), &mut messages, &mut reply),
+                Ok(PipeEvent::Sent) => Ok(()),
+                Ok(PipeEvent::Time) => return Incoming::Nothing,
                 Err(error) => {
                     self.ended = Some(Ended { code: None, text: error.to_string() });
                     Ok(())

@@ -51,7 +51,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
         let message = whole(&mut processor, &field, batch, lines);
         processor.ask(&field, SentMessage { message, what, right }, &mut well).await?;
         if number == 0 {
-            told_as_extra(&field, &processor.id.clone()).await?;
+            listed_as_extra(&field, &processor.id.clone()).await?;
         }
     }
     let batch = u128::from(field.rng.bits());
@@ -59,9 +59,9 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
     if let Some(trailer) = &mut part.trailer {
         trailer.net = trailer.net.saturating_add(1);
     }
-    let said =
+    let question =
         SentMessage { message: FromProcessor::Settlement(part), what: "a trailer that does not fit", right: &[509] };
-    processor.ask(&field, said, &mut well).await?;
+    processor.ask(&field, question, &mut well).await?;
     processor.done(&field);
     Ok(())
 }
@@ -90,7 +90,7 @@ pub(super) fn part_of(
 }
 
 /// Waits until the gate's report names the line of a million.
-async fn told_as_extra(field: &Field, processor: &ProcessorId) -> Result<(), Trouble> {
+async fn listed_as_extra(field: &Field, processor: &ProcessorId) -> Result<(), Trouble> {
     let Some(console) = &field.ways.console else { return Ok(()) };
     let path = format!("/api/settlement/extra?processor={processor}&limit={LIST_ITEMS_MAX}");
     let request = get(&path, &console.address.to_string(), Some(&console.token));

@@ -21,7 +21,7 @@ pub(super) const ATTACKER: Attacker = Attacker {
 /// Three heartbeats of 30 s, and what a busy machine needs.
 const SILENT_FOR: Duration = Duration::from_secs(120);
 /// Longest time until the end of a connection is detected.
-const HEARD_WITHIN: Duration = Duration::from_secs(5);
+const RECEIVED_WITHIN: Duration = Duration::from_secs(5);
 
 async fn attack(field: Field) -> Result<(), Trouble> {
     let id = charger_id(&field, field.round % 4)?;
@@ -45,8 +45,8 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         return Ok(());
     }
     for (what, is_closed) in [
-        ("the charger's connection", charger.is_closed(HEARD_WITHIN).await),
-        ("the processor's connection", processor.is_closed(HEARD_WITHIN).await),
+        ("the charger's connection", charger.is_closed(RECEIVED_WITHIN).await),
+        ("the processor's connection", processor.is_closed(RECEIVED_WITHIN).await),
     ] {
         if is_closed {
             field.tally.right(format!("{what} is closed"))

@@ -58,7 +58,7 @@ impl SimulatedProcessor {
         loop {
             tokio::select! {
                 done = &mut charging => return done,
-                heard = self.line.receive(ANSWER) => self.take(field, heard, answering)?,
+                received = self.line.receive(ANSWER) => self.take(field, received, answering)?,
             }
         }
     }
@@ -77,39 +77,39 @@ impl SimulatedProcessor {
             if left.is_zero() {
                 return Ok(());
             }
-            let heard = self.line.receive(left).await;
-            if !matches!(heard, Incoming::Nothing) {
-                self.take(field, heard, answering)?;
+            let received = self.line.receive(left).await;
+            if !matches!(received, Incoming::Nothing) {
+                self.take(field, received, answering)?;
             }
         }
         Ok(())
     }
 
     /// Sends a message and waits for its result.
-    pub async fn ask(&mut self, field: &Field, said: SentMessage, answering: Answering<'_>) -> Result<(), Trouble> {
-        let callback = self.send(said);
+    pub async fn ask(&mut self, field: &Field, question: SentMessage, answering: Answering<'_>) -> Result<(), Trouble> {
+        let callback = self.send(question);
         let deadline = Instant::now() + ANSWER;
         while self.open.contains_key(&callback) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            let heard = self.line.receive(left).await;
-            self.take(field, heard, answering)?;
+            let received = self.line.receive(left).await;
+            self.take(field, received, answering)?;
         }
         Ok(())
     }
 
     /// Counts what was never answered.
     pub fn done(self, field: &Field) {
-        for said in self.open.into_values() {
-            field.tally.violation(format!("{}: no answer", said.what));
+        for question in self.open.into_values() {
+            field.tally.violation(format!("{}: no answer", question.what));
         }
     }
 
-    fn send(&mut self, said: SentMessage) -> CallbackId {
-        self.line.send(&said.message);
-        let callback = match &said.message {
+    fn send(&mut self, question: SentMessage) -> CallbackId {
+        self.line.send(&question.message);
+        let callback = match &question.message {
             FromProcessor::Answer(answer) => answer.callback,
             FromProcessor::Notification(notification) => notification.callback,
             FromProcessor::Settlement(part) => part.callback,
@@ -118,15 +118,20 @@ impl SimulatedProcessor {
             | FromProcessor::Drain(_)
             | FromProcessor::GoAway(_) => return CallbackId(0),
         };
-        self.open.insert(callback, said);
+        self.open.insert(callback, question);
         callback
     }
 
-    fn take(&mut self, field: &Field, heard: Incoming<ToProcessor>, answering: Answering<'_>) -> Result<(), Trouble> {
-        match heard {
+    fn take(
+        &mut self,
+        field: &Field,
+        received: Incoming<ToProcessor>,
+        answering: Answering<'_>,
+    ) -> Result<(), Trouble> {
+        match received {
             Incoming::Message(ToProcessor::Operation(operation)) => {
-                for said in answering(&mut self.line, &operation) {
-                    self.send(said);
+                for question in answering(&mut self.line, &operation) {
+                    self.send(question);
                 }
                 self.operations.insert(operation.request.kind(), operation);
             }
@@ -139,8 +144,8 @@ impl SimulatedProcessor {
     }
 
     fn judged(&mut self, field: &Field, callback: CallbackId, code: Option<Code>) {
-        if let Some(said) = self.open.remove(&callback) {
-            judge(field, said.what, &Incoming::Message(code), said.right);
+        if let Some(question) = self.open.remove(&callback) {
+            judge(field, question.what, &Incoming::Message(code), question.right);
         }
     }
 }

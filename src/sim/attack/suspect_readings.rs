@@ -47,9 +47,9 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
             other => field.tally.violation(format!("reading {sequence} at {at}, {wh} Wh: {other:?}")),
         }
     }
-    let mut heard = line.stop(key, reading(READINGS + 1, field.now().wall, first)).await;
+    let mut received = line.stop(key, reading(READINGS + 1, field.now().wall, first)).await;
     loop {
-        match heard {
+        match received {
             Incoming::Message(ToCharger::Receipt(_)) => {
                 field.tally.right("receipt");
                 return Ok(());
@@ -65,7 +65,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
                 return Ok(());
             }
         }
-        heard = line.receive(Duration::from_secs(60)).await;
+        received = line.receive(Duration::from_secs(60)).await;
     }
 }
 

@@ -35,7 +35,7 @@ fn hello_ack(window: u32, sessions: Vec<SessionPosition>) -> ToCharger {
     ToCharger::HelloAck(ChargerHelloAck { terms, server_time: at(0).wall, sessions })
 }
 
-fn say(charger: &mut Charger, seconds: i64) -> Vec<FromCharger> {
+fn messages_after(charger: &mut Charger, seconds: i64) -> Vec<FromCharger> {
     let mut out = Vec::new();
     charger.take_messages(at(seconds).mono, 1_000, &mut out);
     out
@@ -87,7 +87,7 @@ fn charging() -> (Charger, SessionKey) {
     charger.hello(at(0));
     charger.on_message(hello_ack(1_000, Vec::new()), at(0));
     charger.advance(at(0));
-    let key = started(&say(&mut charger, 0)).session;
+    let key = started(&messages_after(&mut charger, 0)).session;
     charger.on_message(accepted(key, Limit::default()), at(0));
     (charger, key)
 }
@@ -96,13 +96,13 @@ fn charging() -> (Charger, SessionKey) {
 fn a_session_from_the_credential_to_the_receipt() {
     let (mut charger, key) = charging();
     charger.advance(at(120));
-    assert_eq!(sequences(&say(&mut charger, 120)), [1, 2]);
+    assert_eq!(sequences(&messages_after(&mut charger, 120)), [1, 2]);
     charger.on_message(ack(key, 2), at(120));
     assert_eq!(charger.unacknowledged(), 0);
 
     // Two hours later it is over: 22 kWh at 11 kW at least.
     charger.advance(at(7_200));
-    let (last, reason) = stopped(&say(&mut charger, 7_200));
+    let (last, reason) = stopped(&messages_after(&mut charger, 7_200));
     assert_eq!(reason, StopReason::EvDisconnected);
     let sequence = last.sequence;
     charger.on_message(ack(key, sequence), at(7_200));
@@ -129,17 +129,17 @@ fn a_session_from_the_credential_to_the_receipt() {
 fn an_unanswered_start_is_repeated_under_the_same_key() {
     let mut charger = charger();
     charger.advance(at(0));
-    assert_eq!(say(&mut charger, 0), [], "nothing is said before the gate has said hello");
+    assert_eq!(messages_after(&mut charger, 0), [], "nothing is said before the gate has said hello");
     charger.hello(at(0));
     charger.on_message(hello_ack(10, Vec::new()), at(0));
-    let first = say(&mut charger, 0);
-    assert_eq!(say(&mut charger, 10), []);
-    assert_eq!(say(&mut charger, 15), first, "after a while");
+    let first = messages_after(&mut charger, 0);
+    assert_eq!(messages_after(&mut charger, 10), []);
+    assert_eq!(messages_after(&mut charger, 15), first, "after a while");
     charger.disconnected();
     let hello = charger.hello(at(16));
     assert_eq!(hello.sessions, [SessionMark { session: started(&first).session, last_sequence: 0 }]);
     charger.on_message(hello_ack(10, Vec::new()), at(16));
-    assert_eq!(say(&mut charger, 16), first, "after a reconnect");
+    assert_eq!(messages_after(&mut charger, 16), first, "after a reconnect");
 }
 
 #[test]
@@ -150,16 +150,16 @@ fn readings_wait_for_the_window_and_are_sent_again_after_a_reconnect() {
     charger.hello(at(600));
     let position = SessionPosition { session: key, standing: Standing::Open { durable: 0 } };
     charger.on_message(hello_ack(4, vec![position]), at(600));
-    assert_eq!(sequences(&say(&mut charger, 600)), [1, 2, 3, 4]);
-    assert_eq!(say(&mut charger, 600), []);
+    assert_eq!(sequences(&messages_after(&mut charger, 600)), [1, 2, 3, 4]);
+    assert_eq!(messages_after(&mut charger, 600), []);
     charger.on_message(ack(key, 2), at(600));
-    assert_eq!(sequences(&say(&mut charger, 600)), [5, 6]);
+    assert_eq!(sequences(&messages_after(&mut charger, 600)), [5, 6]);
 
     charger.disconnected();
     charger.hello(at(601));
     let position = SessionPosition { session: key, standing: Standing::Open { durable: 3 } };
     charger.on_message(hello_ack(100, vec![position]), at(601));
-    assert_eq!(sequences(&say(&mut charger, 601)), [4, 5, 6, 7, 8, 9, 10]);
+    assert_eq!(sequences(&messages_after(&mut charger, 601)), [4, 5, 6, 7, 8, 9, 10]);
     assert_eq!(charger.tally().readings_lost, 0);
 }
 
@@ -167,7 +167,7 @@ fn readings_wait_for_the_window_and_are_sent_again_after_a_reconnect() {
 fn a_gate_that_forgot_what_it_acknowledged_is_found_out() {
     let (mut charger, key) = charging();
     charger.advance(at(300));
-    say(&mut charger, 300);
+    messages_after(&mut charger, 300);
     charger.on_message(ack(key, 5), at(300));
     charger.hello(at(301));
     let position = SessionPosition { session: key, standing: Standing::Open { durable: 3 } };
@@ -185,7 +185,7 @@ fn a_gate_that_forgot_what_it_acknowledged_is_found_out() {
 fn a_gate_that_missed_a_reading_gets_it_again() {
     let (mut charger, key) = charging();
     charger.advance(at(300));
-    assert_eq!(sequences(&say(&mut charger, 300)), [1, 2, 3, 4, 5]);
+    assert_eq!(sequences(&messages_after(&mut charger, 300)), [1, 2, 3, 4, 5]);
     let gap = |expected| ToCharger::SessionRejected {
         session: key,
         code: Code::SequenceGap,
@@ -193,7 +193,7 @@ fn a_gate_that_missed_a_reading_gets_it_again() {
         text: "".into(),
     };
     charger.on_message(gap(3), at(300));
-    assert_eq!(sequences(&say(&mut charger, 300)), [3, 4, 5]);
+    assert_eq!(sequences(&messages_after(&mut charger, 300)), [3, 4, 5]);
     // But not what it had acknowledged.
     charger.on_message(ack(key, 4), at(300));
     charger.on_message(gap(3), at(300));
@@ -206,7 +206,7 @@ fn orders_and_limits_stop_the_energy() {
     charger.advance(at(60));
     let order = ToCharger::StopNow { session: key, reason: StopOrder::Operator, text: "".into() };
     charger.on_message(order, at(90));
-    let messages = say(&mut charger, 90);
+    let messages = messages_after(&mut charger, 90);
     assert!(
         matches!(messages[1], FromCharger::Stop { reason: StopReason::Remote, last, .. } if last.at == at(90).wall)
     );
@@ -219,7 +219,7 @@ fn orders_and_limits_stop_the_energy() {
     );
     let first = charger.sessions[&key].register_start;
     charger.advance(at(3_600));
-    let (last, reason) = stopped(&say(&mut charger, 3_600));
+    let (last, reason) = stopped(&messages_after(&mut charger, 3_600));
     assert_eq!((last.register.checked_sub(first), reason), (Some(limit), StopReason::LimitReached));
     assert_eq!(charger.tally().stopped_by_limit, 1);
 
@@ -227,7 +227,7 @@ fn orders_and_limits_stop_the_energy() {
     let limit = Limit { time: Some(TimeSpan::from_secs(90)), ..Limit::default() };
     charger.on_message(ToCharger::LimitChanged { session: key, limit }, at(1));
     charger.advance(at(600));
-    assert_eq!(sequences(&say(&mut charger, 600)), [1, 2], "one reading, and the stop at second 90");
+    assert_eq!(sequences(&messages_after(&mut charger, 600)), [1, 2], "one reading, and the stop at second 90");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_full_memory_thins_the_readings_and_loses_no_energy() {
     assert_eq!(charger.unacknowledged(), 3);
     charger.on_message(ack(key, 2), at(600));
     charger.close(at(630));
-    let (last, _) = stopped(&say(&mut charger, 630));
+    let (last, _) = stopped(&messages_after(&mut charger, 630));
     assert_eq!(last.sequence, 4, "no number is skipped");
     // Ten and a half minutes at 11 to 22 kW, though minutes 4 to 10 have no readings.
     let session = charger.sessions.values().next().expect("one session");
@@ -251,11 +251,11 @@ fn a_refused_driver_leaves_and_the_next_one_comes() {
     charger.hello(at(0));
     charger.on_message(hello_ack(10, Vec::new()), at(0));
     charger.advance(at(0));
-    let first = started(&say(&mut charger, 0)).session;
+    let first = started(&messages_after(&mut charger, 0)).session;
     let refusal = ToCharger::StartRejected { session: first, code: Code::CredentialDeclined, text: "".into() };
     charger.on_message(refusal, at(1));
     charger.advance(at(1));
-    let second = started(&say(&mut charger, 1)).session;
+    let second = started(&messages_after(&mut charger, 1)).session;
     assert!(second > first, "keys grow");
     assert_eq!(charger.tally().refused.get(&306), Some(&1));
 }

@@ -11,7 +11,7 @@ use super::backoff::Backoff;
 use super::charger::{Charger, Finished, Settings, Tally};
 use super::memory::ChargerMemories;
 use super::pace::Pace;
-use super::pipe::{Dialler, Pipe, Turn};
+use super::pipe::{Dialler, Pipe, PipeEvent};
 use crate::message::{Channel, FromCharger, Received, ToCharger};
 use crate::units::rng::Rng;
 use crate::units::{ChargerId, Energy, MeterReading, Now, SessionKey, Timestamp};
@@ -349,9 +349,9 @@ impl Runner {
             let deadline = self.next_wake(&link, now);
             let received = tokio::select! {
                 turn = pipe.turn(deadline) => match turn {
-                    Ok(Turn::Bytes(bytes)) => link.receive(bytes, self.pace.now(), &mut messages),
-                    Ok(Turn::Sent) => Ok(()),
-                    Ok(Turn::Time) => {
+                    Ok(PipeEvent::Bytes(bytes)) => link.receive(bytes, self.pace.now(), &mut messages),
+                    Ok(PipeEvent::Sent) => Ok(()),
+                    Ok(PipeEvent::Time) => {
                         let now = self.pace.now();
                         if link.next_deadline().is_some_and(|at| at <= now.mono) {
                             // Once per heartbeat all chargers check whether an unanswered start is to be repeated.

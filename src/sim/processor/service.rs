@@ -12,7 +12,7 @@ use crate::message::{Code, FromProcessor, ProcessorHello, ToProcessor};
 use crate::payment::{CallbackId, Notification};
 use crate::sim::backoff::Backoff;
 use crate::sim::pace::Pace;
-use crate::sim::pipe::{Dialler, Pipe, Turn};
+use crate::sim::pipe::{Dialler, Pipe, PipeEvent};
 use crate::units::rng::Rng;
 use crate::units::{ProcessorId, TimeSpan};
 use crate::wire::{LinkError, MacKey, ProcessorClientLink, SendError};
@@ -104,7 +104,7 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// A callback that is not acknowledged for this long is sent again.
 const REPEATED_AFTER: Duration = Duration::from_secs(15);
 /// Interval at which an idle connection checks the queue.
-const LOOK_AROUND: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Service {
     /// Starts the processor on the current runtime.

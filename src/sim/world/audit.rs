@@ -315,7 +315,7 @@ fn compare_receipts(world: &mut World) {
         // The wire carries a cost with twelve decimals, and so does its text. A receipt may be older than a correction.
         let got = (one.total.minor, one.cost.to_string());
         let last = (closed.payable, closed.cost.to_string());
-        let given = world.checker.told_receipts.get(&id).is_some_and(|told| told.contains(&got));
+        let given = world.checker.sent_receipts.get(&id).is_some_and(|sent| sent.contains(&got));
         if got != last && !given {
             world.checker.violated(|| format!("{id}: the charger's receipt says {got:?}, the session {closed:?}"));
         }

@@ -55,7 +55,7 @@ pub(super) struct Checker {
     /// Checksums of what was archived of each.
     pub archived: HashMap<SessionId, u32>,
     /// Every receipt that was given out: total and cost.
-    pub told_receipts: HashMap<SessionId, Vec<(i64, String)>>,
+    pub sent_receipts: HashMap<SessionId, Vec<(i64, String)>>,
     /// Sessions that brought money, with how much: some of it may be given back.
     pub sold: Vec<(SessionId, i64)>,
     /// Sessions with receipts, as their chargers report them.
@@ -141,7 +141,7 @@ impl Checker {
             entries: BTreeMap::new(),
             closed: HashMap::new(),
             archived: HashMap::new(),
-            told_receipts: HashMap::new(),
+            sent_receipts: HashMap::new(),
             sold: Vec::new(),
             finished: Vec::new(),
             is_calm_since: None,
@@ -168,7 +168,7 @@ impl Checker {
                 let (key, up_to, running) = (*session, *up_to, *running);
                 self.acknowledged(shard, *charger, Ack { key, up_to, running });
             }
-            Output::Charger(charger, message) => self.told(shard, *charger, message),
+            Output::Charger(charger, message) => self.sent_to_charger(shard, *charger, message),
             Output::Operation(operation) => self.sent(shard, operation),
             Output::Account(asked) => self.sent(shard, &asked.1),
             Output::Callback { refused, .. } => self.callback(*refused),
@@ -223,7 +223,7 @@ impl Checker {
     }
 
     /// Something else is told to a charger.
-    fn told(&mut self, shard: &Shard, charger: ChargerRef, message: &ToCharger) {
+    fn sent_to_charger(&mut self, shard: &Shard, charger: ChargerRef, message: &ToCharger) {
         let partition = &shard.partitions()[usize::from(charger.partition)];
         let Some(hosted) = partition.chargers.get(charger.slot) else { return };
         match message {
@@ -231,7 +231,7 @@ impl Checker {
                 self.acknowledged.remove(&(hosted.state().id.clone(), receipt.session));
                 if let Ok(id) = receipt.receipt.parse() {
                     self.receipts.push(id);
-                    self.told_receipts.entry(id).or_default().push((receipt.total.minor, receipt.cost.to_string()));
+                    self.sent_receipts.entry(id).or_default().push((receipt.total.minor, receipt.cost.to_string()));
                 }
             }
             ToCharger::StartAccepted { session, .. }

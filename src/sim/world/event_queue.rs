@@ -20,7 +20,7 @@ pub(super) enum Event {
     /// A processor's own deadline.
     SimulatedProcessor(usize),
     /// A processor dials on one of its connections.
-    DialBank(usize, usize),
+    DialProcessor(usize, usize),
     /// The gate's clock ticks.
     Tick,
     /// The gate's links check their deadlines.
@@ -32,7 +32,7 @@ pub(super) enum Event {
     /// A shard that was closed in a life of the gate is opened again.
     OpenShard(u32, usize),
     /// Every live session is looked at.
-    Look,
+    Check,
     /// The gate is started.
     Start,
     /// Something goes wrong.
@@ -99,9 +99,9 @@ mod tests {
         let mut events = EventQueue::default();
         events.at(30, Event::Tick);
         events.at(10, Event::Sweep);
-        events.at(10, Event::Look);
+        events.at(10, Event::Check);
         assert_eq!(events.next(20), Some(Event::Sweep));
-        assert_eq!((events.now(), events.next(20)), (10, Some(Event::Look)));
+        assert_eq!((events.now(), events.next(20)), (10, Some(Event::Check)));
         assert_eq!((events.next(20), events.now()), (None, 20));
         events.after(5, Event::Start);
         assert_eq!((events.next(40), events.now()), (Some(Event::Start), 25));

@@ -44,14 +44,14 @@ pub(super) fn check(world: &mut World) {
             wrong.push(format!("L20: {series}: {unseen}"));
         }
     }
-    tell(&mut world.checker, wrong);
+    report(&mut world.checker, wrong);
 }
 
 /// Shows every session that was archived, as it was the last time.
-pub(super) fn each_session(world: &World, look: &mut dyn FnMut(&Session)) {
+pub(super) fn each_session(world: &World, visit: &mut dyn FnMut(&Session)) {
     let read = world.durable.archive.range(EVER.0, EVER.1, &mut |archived| {
         if let Some(session) = archived_session(&archived.archive_record) {
-            look(&session);
+            visit(&session);
         }
         true
     });
@@ -165,7 +165,7 @@ fn a_changed_bit_is_seen(listed: &[Issued], rng: &mut Rng) -> Option<String> {
     None
 }
 
-fn tell(checker: &mut Checker, wrong: Vec<String>) {
+fn report(checker: &mut Checker, wrong: Vec<String>) {
     for what in wrong {
         checker.violated(|| what);
     }

@@ -100,7 +100,7 @@ impl Process {
             trim: None,
             processors: BTreeMap::new(),
             ends: HashMap::new(),
-            told: Vec::new(),
+            sent: Vec::new(),
             closed: Vec::new(),
             wakes: Vec::new(),
             sweeping: vec![false; drivers.len()],
@@ -160,7 +160,7 @@ impl Process {
 
     /// Bytes to be sent and connections to be closed since the last call, in this order.
     pub fn take_sent(&mut self) -> (Vec<(u64, Vec<u8>)>, Vec<u64>) {
-        (std::mem::take(&mut self.outputs.told), std::mem::take(&mut self.outputs.closed))
+        (std::mem::take(&mut self.outputs.sent), std::mem::take(&mut self.outputs.closed))
     }
 
     /// Timers that were set since the last call.

@@ -15,7 +15,7 @@ use crate::units::{Currency, OpId, ProcessorId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Checks, half a minute apart, within which a batch is received and booked.
-const LOOKS: u32 = 240;
+const CHECKS_MAX: u32 = 240;
 
 /// What processors took and gave back by the gate's sessions.
 pub(super) type Moved = BTreeMap<ProcessorId, BTreeMap<OpId, Ours>>;
@@ -28,10 +28,10 @@ impl World {
         for place in 0..self.processors.len() {
             let parts = self.processors[place].settle(world, self.events.now());
             self.counts.settlement_parts += parts;
-            self.drive_bank(place);
+            self.drive_processor(place);
         }
         let moved = moved(self);
-        for _ in 0..LOOKS {
+        for _ in 0..CHECKS_MAX {
             self.run_until(self.events.now() + 30 * SECOND);
             self.book(&moved);
             let booked = self.batches().iter().all(|(_, batch)| batch.is_booked());

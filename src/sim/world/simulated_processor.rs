@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(super) struct SimulatedProcessor {
     pub id: ProcessorId,
     pub processor: Processor,
-    pub lines: Vec<BankLine>,
+    pub lines: Vec<ProcessorLine>,
     /// What is to be done when; `Close` only on the connection it names.
     events: BTreeMap<(u64, u64), (usize, Act)>,
     next_number: u64,
@@ -40,7 +40,7 @@ pub(super) struct Counts {
 
 /// One connection.
 #[derive(Default)]
-pub(super) struct BankLine {
+pub(super) struct ProcessorLine {
     pub line: Option<u64>,
     link: Option<ProcessorClientLink>,
     /// To be sent as soon as the gate has room.
@@ -65,7 +65,7 @@ impl SimulatedProcessor {
         SimulatedProcessor {
             id: processor.settings().id.clone(),
             processor,
-            lines: (0..connections).map(|_| BankLine::default()).collect(),
+            lines: (0..connections).map(|_| ProcessorLine::default()).collect(),
             events: BTreeMap::new(),
             next_number: 0,
             wake: 0,
@@ -177,7 +177,7 @@ impl SimulatedProcessor {
 
     /// Carries out due actions on all connections and returns the time of the next call. `said` receives the messages
     /// of each connection; `None` for a connection that is to be closed.
-    pub fn drive(&mut self, world: Timestamp, ms: u64, said: &mut Vec<(u64, Option<Vec<u8>>)>) -> u64 {
+    pub fn drive(&mut self, world: Timestamp, ms: u64, outgoing: &mut Vec<(u64, Option<Vec<u8>>)>) -> u64 {
         let mut close = BTreeSet::new();
         while let Some(entry) = self.events.first_entry()
             && entry.key().0 <= ms
@@ -235,10 +235,10 @@ impl SimulatedProcessor {
                 next = next.min((sent + REPEATED_AFTER).max(ms + 1));
             }
             if !out.is_empty() {
-                said.push((number, Some(out)));
+                outgoing.push((number, Some(out)));
             }
             if over {
-                said.push((number, None));
+                outgoing.push((number, None));
             }
         }
         if let Some(((at, _), _)) = self.events.first_key_value() {

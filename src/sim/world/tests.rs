@@ -65,8 +65,8 @@ fn a_page_acknowledged_before_it_is_archived_is_found() {
 #[test]
 fn a_long_simulation_is_many_worlds() {
     let worlds = Settings { seed: 5, minutes: 2 * WORLD_MINUTES_MAX + 60, chargers: 1, faults: Faults::NONE }.worlds();
-    let told: Vec<(u64, u64)> = worlds.iter().map(|world| (world.seed, world.minutes)).collect();
-    assert_eq!(told, [(5, WORLD_MINUTES_MAX), (6, WORLD_MINUTES_MAX), (7, 60)]);
+    let listed: Vec<(u64, u64)> = worlds.iter().map(|world| (world.seed, world.minutes)).collect();
+    assert_eq!(listed, [(5, WORLD_MINUTES_MAX), (6, WORLD_MINUTES_MAX), (7, 60)]);
 }
 
 /// Times in calm weather are those of the gate only if no peer is still disconnected by an earlier fault.

@@ -54,7 +54,7 @@ fn what_decides_a_price_must_be_understood() {
     let restricted = |restriction: &str| {
         wrap(&format!("[{{\"price_components\": [{component}],\n  \"restrictions\": {{{restriction}}}}}]"))
     };
-    for (text, place, says) in [
+    for (text, place, wording) in [
         (wrap("[]"), "line 2, column 14", "no price component"),
         (wrap("{}"), "line 2, column 14", "an array was expected"),
         (wrap(r#"[{"price_components": [{"type": "ENERGY"}]}]"#), "line 2, column 37", "`price` is missing"),
@@ -71,8 +71,8 @@ fn what_decides_a_price_must_be_understood() {
         ("[1,".to_owned(), "line 1, column 4", "not JSON"),
     ] {
         let error = parse(&text).unwrap_err().to_string();
-        let told = error.lines().any(|line| line.starts_with(place) && line.contains(says));
-        assert!(told, "{text}\n{error}");
+        let found_there = error.lines().any(|line| line.starts_with(place) && line.contains(wording));
+        assert!(found_there, "{text}\n{error}");
     }
 }
 
@@ -89,7 +89,7 @@ fn what_would_be_lost_under_another_name_is_refused() {
         |more: &str| format!("{{\"type\": \"ENERGY\", \"price\": 0.79, \"vat\": 20, \"step_size\": 1{more}}}");
     let element = |more: &str| format!("{{\"price_components\": [{}]{more}}}", component(""));
     let restricted = |name: &str| wrap(&element(&format!(", \"restrictions\": {{\"{name}\": [\"MONDAY\"]}}")), "");
-    for (text, path, says) in [
+    for (text, path, wording) in [
         (restricted("dayOfWeek"), "$.elements[0].restrictions.dayOfWeek", "did you mean `day_of_week`"),
         (restricted("days_of_week"), "$.elements[0].restrictions.days_of_week", "did you mean `day_of_week`"),
         (restricted("season"), "$.elements[0].restrictions.season", "is no restriction of OCPI"),
@@ -119,7 +119,7 @@ fn what_would_be_lost_under_another_name_is_refused() {
         ),
     ] {
         let error = parse(&text).unwrap_err();
-        let found = error.each().any(|fault| fault.path == path && fault.reason.to_string().contains(says));
+        let found = error.each().any(|fault| fault.path == path && fault.reason.to_string().contains(wording));
         assert!(found && error.reason.help().is_some(), "{text}\n{error}");
         assert!(Tariff::parse_pinned(&text).is_ok(), "a session that began with it goes on: {text}");
         let findings = crate::tariff::check(&text, crate::tariff::Profiles::default());

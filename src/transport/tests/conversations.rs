@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Records what it receives, and answers as configured.
 struct Recorder {
-    heard: Arc<Mutex<Vec<u8>>>,
+    incoming: Arc<Mutex<Vec<u8>>>,
     answer: Flow,
     echo: Option<Outgoing>,
     silent_at: Option<Instant>,
@@ -17,7 +17,7 @@ struct Recorder {
 
 impl PeerHandler for Recorder {
     fn received(&mut self, bytes: &[u8]) -> Flow {
-        self.heard.lock().unwrap().extend_from_slice(bytes);
+        self.incoming.lock().unwrap().extend_from_slice(bytes);
         if let Some(outgoing) = &self.echo {
             outgoing.send(|buffer| buffer.extend_from_slice(bytes)).unwrap();
         }
@@ -37,15 +37,16 @@ impl PeerHandler for Recorder {
 struct Scene {
     recorder: Recorder,
     outgoing: Outgoing,
-    heard: Arc<Mutex<Vec<u8>>>,
+    incoming: Arc<Mutex<Vec<u8>>>,
     endings: mpsc::Receiver<Ended>,
 }
 
 fn scene(limit: usize) -> Scene {
     let (ended, endings) = mpsc::channel();
-    let heard = Arc::default();
-    let recorder = Recorder { heard: Arc::clone(&heard), answer: Flow::Continue, echo: None, silent_at: None, ended };
-    Scene { recorder, outgoing: Outgoing::new(limit), heard, endings }
+    let incoming = Arc::default();
+    let recorder =
+        Recorder { incoming: Arc::clone(&incoming), answer: Flow::Continue, echo: None, silent_at: None, ended };
+    Scene { recorder, outgoing: Outgoing::new(limit), incoming, endings }
 }
 
 fn run_here<S: AsyncRead + AsyncWrite + Unpin + 'static>(
@@ -66,7 +67,7 @@ fn a_megabyte_goes_both_ways_over_mutual_tls() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
     let gate = Gate::open(&pki, ListenerKind::Chargers);
-    let Scene { mut recorder, heard, endings, .. } = scene(0);
+    let Scene { mut recorder, incoming, endings, .. } = scene(0);
     in_runtime(async {
         let mut socket = connector(&pki, own).connect(gate.address).await.unwrap();
         let peer = gate.admitted();
@@ -81,7 +82,7 @@ fn a_megabyte_goes_both_ways_over_mutual_tls() {
             assert_eq!(back, piece);
             sent.extend(piece);
         }
-        assert!(*heard.lock().unwrap() == sent);
+        assert!(*incoming.lock().unwrap() == sent);
         socket.shutdown().await.unwrap();
         assert_eq!(serving.await.unwrap(), Ended::ByPeer);
         assert_eq!(endings.recv(), Ok(Ended::ByPeer));
@@ -91,7 +92,7 @@ fn a_megabyte_goes_both_ways_over_mutual_tls() {
 
 #[test]
 fn pause_stops_reading_until_resume() {
-    let Scene { mut recorder, outgoing, heard, .. } = scene(1000);
+    let Scene { mut recorder, outgoing, incoming, .. } = scene(1000);
     recorder.answer = Flow::Pause;
     on_one_thread(async {
         let (ours, mut theirs) = tokio::io::duplex(8);
@@ -100,10 +101,10 @@ fn pause_stops_reading_until_resume() {
         // The pipe holds 8 bytes: what is not read stays in it, and then the peer waits.
         theirs.write_all(b"abcdefgh").await.unwrap();
         assert!(tokio::time::timeout(Duration::from_millis(20), theirs.write_all(b"!")).await.is_err());
-        assert_eq!(*heard.lock().unwrap(), b"12345678");
+        assert_eq!(*incoming.lock().unwrap(), b"12345678");
         outgoing.resume();
         theirs.write_all(b"?").await.unwrap();
-        assert_eq!(*heard.lock().unwrap(), b"12345678abcdefgh");
+        assert_eq!(*incoming.lock().unwrap(), b"12345678abcdefgh");
     });
 }
 

@@ -24,8 +24,8 @@ impl Ends {
             peer: Records::client(Arc::new(config), "localhost".try_into().unwrap()).unwrap(),
         };
         for _ in 0..4 {
-            assert_eq!(hear(&mut ends.gate, &said(&mut ends.peer), piece).unwrap(), b"");
-            assert_eq!(hear(&mut ends.peer, &said(&mut ends.gate), piece).unwrap(), b"");
+            assert_eq!(take_in(&mut ends.gate, &take_sent(&mut ends.peer), piece).unwrap(), b"");
+            assert_eq!(take_in(&mut ends.peer, &take_sent(&mut ends.gate), piece).unwrap(), b"");
         }
         assert!(!ends.gate.is_handshaking() && !ends.peer.is_handshaking());
         assert_eq!(ends.gate.peer_certificates().len(), 2);
@@ -35,7 +35,7 @@ impl Ends {
 }
 
 /// What waits to be sent.
-fn said(records: &mut Records) -> Vec<u8> {
+fn take_sent(records: &mut Records) -> Vec<u8> {
     let ciphertext = records.unsent().to_vec();
     records.sent(ciphertext.len());
     ciphertext
@@ -43,7 +43,7 @@ fn said(records: &mut Records) -> Vec<u8> {
 
 /// A record of its own for each piece of plaintext.
 fn encrypt(records: &mut Records, pieces: &[&[u8]]) -> Vec<u8> {
-    let mut ciphertext = said(records);
+    let mut ciphertext = take_sent(records);
     let mut room = vec![0; ROOM_BYTES];
     for piece in pieces {
         let (taken, length) = records.send(piece, &mut room).unwrap();
@@ -55,8 +55,8 @@ fn encrypt(records: &mut Records, pieces: &[&[u8]]) -> Vec<u8> {
 
 /// Takes ciphertext as it comes, and gives what was in it. The room is full of rubbish before every call, as it is when
 /// many connections share it.
-fn hear(records: &mut Records, ciphertext: &[u8], piece: usize) -> Result<Vec<u8>, rustls::Error> {
-    let mut heard = Vec::new();
+fn take_in(records: &mut Records, ciphertext: &[u8], piece: usize) -> Result<Vec<u8>, rustls::Error> {
+    let mut received = Vec::new();
     for bytes in ciphertext.chunks(piece) {
         let mut room = vec![0xAA; ROOM_BYTES];
         records.room_for_more(&mut room)[..bytes.len()].copy_from_slice(bytes);
@@ -65,9 +65,9 @@ fn hear(records: &mut Records, ciphertext: &[u8], piece: usize) -> Result<Vec<u8
         records.receive(&mut room, bytes.len(), &mut reader)?;
         // During the handshake there is no reader.
         records.read(&mut reader);
-        heard.extend_from_slice(reader.filled());
+        received.extend_from_slice(reader.filled());
     }
-    Ok(heard)
+    Ok(received)
 }
 
 const VERSIONS: [&rustls::SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
@@ -87,17 +87,17 @@ fn records_are_cut_at_every_byte_and_several_come_at_once() {
     for version in VERSIONS {
         let Ends { mut gate, mut peer } = Ends::meet(version, 4096);
         let whole = encrypt(&mut peer, &pieces);
-        assert_eq!(hear(&mut gate, &whole, whole.len()).unwrap(), b"meterreading89");
+        assert_eq!(take_in(&mut gate, &whole, whole.len()).unwrap(), b"meterreading89");
         for cut in 1..whole.len() {
             let ciphertext = encrypt(&mut peer, &pieces);
-            let mut heard = hear(&mut gate, &ciphertext[..cut], cut).unwrap();
+            let mut received = take_in(&mut gate, &ciphertext[..cut], cut).unwrap();
             assert!(gate.held() <= cut, "{} bytes kept of {cut}", gate.held());
-            heard.extend(hear(&mut gate, &ciphertext[cut..], whole.len()).unwrap());
-            assert_eq!(heard, b"meterreading89", "cut after {cut} bytes");
+            received.extend(take_in(&mut gate, &ciphertext[cut..], whole.len()).unwrap());
+            assert_eq!(received, b"meterreading89", "cut after {cut} bytes");
             assert_eq!((gate.held(), peer.held()), (0, 0), "nothing is kept when nothing is under way");
         }
         let ciphertext = encrypt(&mut peer, &pieces);
-        assert_eq!(hear(&mut gate, &ciphertext, 1).unwrap(), b"meterreading89");
+        assert_eq!(take_in(&mut gate, &ciphertext, 1).unwrap(), b"meterreading89");
     }
 }
 
@@ -107,9 +107,9 @@ fn new_keys_are_answered_however_the_records_are_cut() {
     for piece in 1..60 {
         peer.renew_keys().unwrap();
         let ciphertext = encrypt(&mut peer, &[b"after"]);
-        assert_eq!(hear(&mut gate, &ciphertext, piece).unwrap(), b"after");
+        assert_eq!(take_in(&mut gate, &ciphertext, piece).unwrap(), b"after");
         let answer = encrypt(&mut gate, &[b"heard"]);
-        assert_eq!(hear(&mut peer, &answer, piece).unwrap(), b"heard");
+        assert_eq!(take_in(&mut peer, &answer, piece).unwrap(), b"heard");
     }
     assert_eq!((gate.held(), peer.held()), (0, 0));
 }
@@ -120,19 +120,19 @@ fn a_reader_with_little_room_gets_everything_in_order() {
     let ciphertext = encrypt(&mut peer, &[b"receipt: ", b"9.60 ", b"EUR"]);
     let mut room = vec![0; ROOM_BYTES];
     gate.room_for_more(&mut room)[..ciphertext.len()].copy_from_slice(&ciphertext);
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let mut little = [0; 4];
     let mut reader = ReadBuf::new(&mut little);
     gate.receive(&mut room, ciphertext.len(), &mut reader).unwrap();
-    heard.extend_from_slice(reader.filled());
+    received.extend_from_slice(reader.filled());
     loop {
         let mut reader = ReadBuf::new(&mut little);
         if !gate.read(&mut reader) {
             break;
         }
-        heard.extend_from_slice(reader.filled());
+        received.extend_from_slice(reader.filled());
     }
-    assert_eq!(heard, b"receipt: 9.60 EUR");
+    assert_eq!(received, b"receipt: 9.60 EUR");
     assert_eq!(gate.held(), 0);
 }
 
@@ -140,8 +140,8 @@ fn a_reader_with_little_room_gets_everything_in_order() {
 fn a_record_that_promises_too_much_is_refused_with_an_alert() {
     for version in VERSIONS {
         let Ends { mut gate, .. } = Ends::meet(version, 4096);
-        assert!(hear(&mut gate, &[23, 3, 3, 0x48, 0x01], 5).is_err());
-        assert!(!said(&mut gate).is_empty(), "the peer is told");
+        assert!(take_in(&mut gate, &[23, 3, 3, 0x48, 0x01], 5).is_err());
+        assert!(!take_sent(&mut gate).is_empty(), "the peer is told");
         assert!(gate.send(b"too late", &mut vec![0; ROOM_BYTES]).is_err());
         assert_eq!(gate.held(), 0);
     }
@@ -153,14 +153,14 @@ fn after_goodbye_nothing_is_heard_and_everything_can_be_said() {
         let Ends { mut gate, mut peer } = Ends::meet(version, 4096);
         let mut ciphertext = encrypt(&mut peer, &[b"last"]);
         peer.send_goodbye(&mut vec![0; ROOM_BYTES]).unwrap();
-        ciphertext.extend(said(&mut peer));
+        ciphertext.extend(take_sent(&mut peer));
         peer.send_goodbye(&mut vec![0; ROOM_BYTES]).unwrap();
-        assert_eq!(said(&mut peer), b"", "goodbye is said once");
+        assert_eq!(take_sent(&mut peer), b"", "goodbye is said once");
         ciphertext.extend_from_slice(b"rubbish");
-        assert_eq!(hear(&mut gate, &ciphertext, ciphertext.len()).unwrap(), b"last");
+        assert_eq!(take_in(&mut gate, &ciphertext, ciphertext.len()).unwrap(), b"last");
         assert!(gate.is_at_end());
         let answer = encrypt(&mut gate, &[b"receipt"]);
-        assert_eq!(hear(&mut peer, &answer, 3).unwrap(), b"receipt");
+        assert_eq!(take_in(&mut peer, &answer, 3).unwrap(), b"receipt");
         assert_eq!((gate.held(), peer.held()), (0, 0));
     }
 }

@@ -235,7 +235,7 @@ fn files_that_change_are_loaded_by_themselves() {
     let policy =
         Policy { trust_domain: DOMAIN.to_owned(), listener: ListenerKind::Chargers, tls12: false, production: false };
     let tls = Arc::new(Tls::new(policy, Source::Files(files)).unwrap());
-    let bounds = Bounds { look_around: Duration::from_millis(10), ..Bounds::default() };
+    let bounds = Bounds { sweep_interval: Duration::from_millis(10), ..Bounds::default() };
     let edge = Edge::new(bounds, 1).unwrap();
     let (send, peers) = mpsc::channel();
     let reception: Reception = Arc::new(move |peer| send.send(peer).map_err(|_| NoRoom));

@@ -168,9 +168,9 @@ fn a_close_is_answered_and_nothing_is_read_behind_it() {
     assert_eq!((messages, outcome), (vec!["Close(Some(CloseCode(1001)))".to_owned()], Ok(())));
     assert_eq!(reply, [0x88, 2, 0x03, 0xe9]);
     assert_eq!(receive(&mut server(false), &masked(Opcode::Close, false, b"")).1, [0x88, 2, 0x03, 0xe8]);
-    let mut said = Vec::new();
-    server(false).sender().close(CloseCode::POLICY, &"é".repeat(100), &mut said);
-    assert_eq!(said.len(), 2 + 2 + 122, "a reason is cut between characters");
+    let mut frame_bytes = Vec::new();
+    server(false).sender().close(CloseCode::POLICY, &"é".repeat(100), &mut frame_bytes);
+    assert_eq!(frame_bytes.len(), 2 + 2 + 122, "a reason is cut between characters");
 }
 
 #[test]

@@ -14,13 +14,13 @@ type Outcome = (Vec<Received<FromCharger>>, Result<(), LinkError>, Vec<u8>);
 fn read(bytes: &[u8], piece: usize) -> Outcome {
     let peer = PeerIdentity::parse("spiffe://w/site/s").expect("a good identity");
     let mut link = ChargerLink::new(peer, Arc::new(|_, _| true), Mono(0)).expect("a site may speak");
-    let (mut heard, mut reply) = (Vec::new(), Vec::new());
+    let (mut received, mut reply) = (Vec::new(), Vec::new());
     for piece in bytes.chunks(piece) {
-        if let Err(error) = link.receive(piece, NOW, &mut heard, &mut reply) {
-            return (heard, Err(error), reply);
+        if let Err(error) = link.receive(piece, NOW, &mut received, &mut reply) {
+            return (received, Err(error), reply);
         }
     }
-    (heard, Ok(()), reply)
+    (received, Ok(()), reply)
 }
 
 // The first byte is the length of the pieces; what follows is the stream. Checksums are mended, so that the fuzzer gets

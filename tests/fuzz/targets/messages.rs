@@ -23,23 +23,23 @@ fn charger(bytes: &[u8]) -> Vec<FromCharger> {
     let mut link = ChargerLink::new(peer, Arc::new(|_, _| true), Mono(0)).expect("a site may speak");
     let hello = frame(FrameType::ChargerHello, &[8, 1, 18, 1, b'c']).expect("it fits");
     link.receive(&hello, NOW, &mut Vec::new(), &mut Vec::new()).expect("a good hello");
-    let mut heard = Vec::new();
-    let _ = link.receive(bytes, NOW, &mut heard, &mut Vec::new());
-    heard.into_iter().map(|received| received.message).collect()
+    let mut incoming = Vec::new();
+    let _ = link.receive(bytes, NOW, &mut incoming, &mut Vec::new());
+    incoming.into_iter().map(|received| received.message).collect()
 }
 
 fn gate(bytes: &[u8]) -> Vec<ToCharger> {
-    let mut heard = Vec::new();
-    let _ = ChargerClientLink::new(Mono(0)).receive(bytes, NOW, &mut heard);
-    heard.into_iter().map(|received| received.message).collect()
+    let mut incoming = Vec::new();
+    let _ = ChargerClientLink::new(Mono(0)).receive(bytes, NOW, &mut incoming);
+    incoming.into_iter().map(|received| received.message).collect()
 }
 
 fn processor(bytes: &[u8]) -> Vec<FromProcessor> {
     let peer = PeerIdentity::parse("spiffe://w/processor/p").expect("a good identity");
     let mut link = ProcessorLink::new(&peer, None, Mono(0)).expect("a processor may speak");
-    let mut heard = Vec::new();
-    let _ = link.receive(bytes, NOW, &mut heard, &mut Vec::new());
-    heard
+    let mut incoming = Vec::new();
+    let _ = link.receive(bytes, NOW, &mut incoming, &mut Vec::new());
+    incoming
 }
 
 // The first byte chooses the type.
@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
     let kind = FrameType::ALL[usize::from(*kind) % FrameType::ALL.len()];
     let Some(mut bytes) = frame(kind, payload) else { return };
 
-    let said = charger(&bytes);
+    let sent = charger(&bytes);
     let mut client = ChargerClientLink::new(Mono(0));
     let mut again = Vec::new();
     let hello = ChargerHello { numbering: Default::default(),
@@ -59,10 +59,10 @@ fuzz_target!(|data: &[u8]| {
         sessions: Vec::new(),
     };
     client.send(Channel(1), &FromCharger::Hello(hello), Mono(0), &mut Vec::new()).expect("it fits");
-    for message in &said {
+    for message in &sent {
         client.send(Channel(1), message, Mono(0), &mut again).expect("what was heard can be said");
     }
-    assert_eq!(charger(&again), said);
+    assert_eq!(charger(&again), sent);
 
     gate(&bytes);
 

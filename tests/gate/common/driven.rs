@@ -15,13 +15,13 @@ pub struct Driven {
     pub stream: Box<dyn Duplex>,
     link: ChargerClientLink,
     /// What came in one read behind the message that was waited for.
-    heard: VecDeque<ToCharger>,
+    incoming: VecDeque<ToCharger>,
 }
 
 impl Driven {
     pub async fn dial(dialler: &Dialler) -> Driven {
         let stream = dialler.dial().await.unwrap();
-        Driven { stream, link: ChargerClientLink::new(Mono(0)), heard: VecDeque::new() }
+        Driven { stream, link: ChargerClientLink::new(Mono(0)), incoming: VecDeque::new() }
     }
 
     pub async fn says(&mut self, message: &FromCharger) {
@@ -97,7 +97,7 @@ impl Driven {
     pub async fn hears(&mut self) -> Result<ToCharger, String> {
         let mut buffer = [0; 4_096];
         loop {
-            if let Some(message) = self.heard.pop_front() {
+            if let Some(message) = self.incoming.pop_front() {
                 return Ok(message);
             }
             let reading = tokio::time::timeout(Duration::from_secs(20), self.stream.read(&mut buffer)).await;
@@ -107,8 +107,8 @@ impl Driven {
             }
             let mut messages = Vec::new();
             let outcome = self.link.receive(&buffer[..read], Now { wall: now(), mono: Mono(0) }, &mut messages);
-            self.heard.extend(messages.into_iter().map(|received| received.message));
-            if self.heard.is_empty() {
+            self.incoming.extend(messages.into_iter().map(|received| received.message));
+            if self.incoming.is_empty() {
                 outcome.map_err(|error| error.to_string())?;
             }
         }
@@ -116,8 +116,8 @@ impl Driven {
 }
 
 /// The gate closed the connection with this code.
-pub fn assert_gone(heard: Result<ToCharger, String>, code: Code) {
-    let farewell = heard.expect_err("the connection ends");
+pub fn assert_gone(incoming: Result<ToCharger, String>, code: Code) {
+    let farewell = incoming.expect_err("the connection ends");
     assert!(farewell.contains(&format!(" {} ", code.number())), "{code}: {farewell}");
 }
 

@@ -54,14 +54,14 @@ fn a_certificate_that_loses_its_worth_in_mid_session_ends_the_connection_and_no_
         assert_refused(&revoked, "CertificateRevoked").await;
 
         // Expired: closed at the next check.
-        let (second, told) = second.await.unwrap();
+        let (second, shown) = second.await.unwrap();
         assert!(second.is_none(), "its connection is cut");
         assert_refused(&expires, "CertificateExpired").await;
 
         // With a new certificate it goes on where it was, while its processor is still out; that one renews its own too.
         let renewed = gate.certified(&charger("EXPIRES-1"));
         let mut back = Driven::dial(&gate.dialler_with(renewed, gate.chargers)).await;
-        back.comes_back_as("EXPIRES-1", vec![SessionMark { session: SessionKey(1), last_sequence: told }]).await;
+        back.comes_back_as("EXPIRES-1", vec![SessionMark { session: SessionKey(1), last_sequence: shown }]).await;
         let durable = match back.hears().await {
             Ok(ToCharger::HelloAck(ack)) => match ack.sessions[0].standing {
                 Standing::Open { durable } => durable,
@@ -69,7 +69,7 @@ fn a_certificate_that_loses_its_worth_in_mid_session_ends_the_connection_and_no_
             },
             other => panic!("{other:?}"),
         };
-        assert!(durable == told || durable + 1 == told, "{durable} of {told}: all but the last was acknowledged");
+        assert!(durable == shown || durable + 1 == shown, "{durable} of {shown}: all but the last was acknowledged");
         enough.send(true).unwrap();
         let (third, last) = third.await.unwrap();
         let mut third = third.expect("nothing happened to it");
@@ -129,14 +129,14 @@ async fn ticks(mut charger: Driven, enough: watch::Receiver<bool>) -> (Option<Dr
 
 /// In TLS 1.3 the refusal shows at the first read, as an alert.
 async fn assert_refused(way: &Dialler, alert: &str) {
-    let told = match way.dial().await {
+    let shown = match way.dial().await {
         Err(error) => error.to_string(),
         Ok(mut stream) => match stream.read(&mut [0; 1]).await {
             Ok(read) => panic!("came in, and heard {read} bytes"),
             Err(error) => error.to_string(),
         },
     };
-    assert!(told.contains(alert), "{alert}: {told}");
+    assert!(shown.contains(alert), "{alert}: {shown}");
 }
 
 /// A way that can be exchanged for another one between two dials.

@@ -83,8 +83,8 @@ fn nonsense_from_a_fuzzer_closes_its_own_connection_and_costs_nobody_else() {
     runtime().block_on(async {
         for number in 0..CONVERSATIONS {
             let (way, id) = &ways[usize::try_from(number).unwrap() % ways.len()];
-            let told = nonsense(way, id, &mut Rng::of(SEED, u128::from(number))).await;
-            ends[usize::from(told)] += 1;
+            let shown = nonsense(way, id, &mut Rng::of(SEED, u128::from(number))).await;
+            ends[usize::from(shown)] += 1;
         }
     });
     println!("{} connections were told why they are closed, {} left by themselves", ends[1], ends[0]);
@@ -162,8 +162,8 @@ async fn dribbles(way: &Dialler) -> Option<u16> {
 
 /// The code of the goodbye, if there is one.
 async fn farewell(mut charger: Driven) -> Option<u16> {
-    let told = tokio::time::timeout(DEADLINES, charger.hears()).await.expect("it is closed in time").unwrap_err();
-    told.split(' ').find_map(|word| word.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok())
+    let shown = tokio::time::timeout(DEADLINES, charger.hears()).await.expect("it is closed in time").unwrap_err();
+    shown.split(' ').find_map(|word| word.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok())
 }
 
 /// One run of the fuzzer. Returns whether it got the reason of the close.
@@ -180,11 +180,11 @@ async fn nonsense(way: &Dialler, id: &str, rng: &mut Rng) -> bool {
     // The gate may close before it has read all of it.
     let _ = stream.write_all(&bytes).await;
     let _ = stream.shutdown().await;
-    let mut heard = Vec::new();
-    let reading = tokio::time::timeout(DEADLINES, stream.read_to_end(&mut heard));
+    let mut received = Vec::new();
+    let reading = tokio::time::timeout(DEADLINES, stream.read_to_end(&mut received));
     let _ = reading.await.expect("the gate ends the conversation");
     // The frame's type stands behind its length and version.
-    let mut rest = heard.as_slice();
+    let mut rest = received.as_slice();
     let mut last = 0;
     while let Some(length) = rest.first_chunk::<4>().map(|length| u32::from_be_bytes(*length) as usize) {
         last = rest.get(5).copied().unwrap_or(0);

@@ -49,12 +49,12 @@ fn the_image_starts_the_gate_as_a_plain_user_and_asks_for_its_health() {
     assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{user}: numbers, and not root");
     assert_eq!(words("ENTRYPOINT"), ["/usr/bin/wattstile"]);
     // Both commands are understood by the program; there is no gate and no such file here.
-    let told = |arguments: &[String]| {
+    let shown = |arguments: &[String]| {
         let ran = Command::new(WATTSTILE).args(arguments).output().unwrap();
         (ran.status.code().unwrap(), String::from_utf8_lossy(&ran.stderr).into_owned())
     };
-    let (code, error) = told(&words("CMD"));
+    let (code, error) = shown(&words("CMD"));
     assert!(code != 2 && error.contains("/etc/wattstile/wattstile.toml"), "{code}: {error}");
     let health = words("HEALTHCHECK");
-    assert_eq!((health[0].as_str(), told(&health[1..]).0), ("/usr/bin/wattstile", 5));
+    assert_eq!((health[0].as_str(), shown(&health[1..]).0), ("/usr/bin/wattstile", 5));
 }

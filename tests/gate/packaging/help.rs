@@ -13,8 +13,8 @@ fn completed(bash: &std::path::Path, script: &std::path::Path, words: &[&str]) -
                _wattstile wattstile \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"; \
                printf '%s\\n' \"${COMPREPLY[@]}\"";
     assert!(last > 0);
-    let told = done(Command::new(bash).args(["--norc", "-c", ask, "bash"]).arg(script).args(words));
-    told.lines().map(str::to_owned).collect()
+    let shown = done(Command::new(bash).args(["--norc", "-c", ask, "bash"]).arg(script).args(words));
+    shown.lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -83,12 +83,12 @@ fn health_tells_ready_from_not_running() {
         (ran.status.code().unwrap(), String::from_utf8(ran.stdout).unwrap() + &String::from_utf8_lossy(&ran.stderr))
     };
     let data = data.to_str().unwrap();
-    let (code, told) = health(&["--data", data]);
-    assert!(code == 0 && told.contains("ready"), "{code}: {told}");
+    let (code, shown) = health(&["--data", data]);
+    assert!(code == 0 && shown.contains("ready"), "{code}: {shown}");
     assert_eq!(health(&["--data", data, "--live"]).0, 0);
-    let (code, told) = health(&["--data", data, "--json"]);
-    let document: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((code, &document["ready"]), (0, &true.into()), "{told}");
+    let (code, shown) = health(&["--data", data, "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((code, &document["ready"]), (0, &true.into()), "{shown}");
     let console = document["console"].as_str().unwrap().to_owned();
     assert_eq!(health(&["--console", &console]).0, 0);
     assert_eq!(gate.terminate(), Some(0));
@@ -105,8 +105,8 @@ fn health_of_a_gate_that_starts_is_a_failure_that_says_how_far_it_is() {
             .unwrap();
     let address = console.address.to_string();
     let ran = Command::new(WATTSTILE).args(["health", "--console", &address]).output().unwrap();
-    let told = String::from_utf8_lossy(&ran.stdout);
-    assert!(ran.status.code() == Some(1) && told.contains("7 of 9 snapshots taken in"), "{told}");
+    let shown = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.code() == Some(1) && shown.contains("7 of 9 snapshots taken in"), "{shown}");
     let live = Command::new(WATTSTILE).args(["health", "--live", "--console", &address]).status().unwrap();
     assert_eq!(live.code(), Some(0));
 }

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use wattstile::journal::Layout;
 
 /// One message: its lines by name.
-type Told = BTreeMap<String, String>;
+type Notices = BTreeMap<String, String>;
 
 /// A service manager that listens.
 struct Manager(UnixDatagram);
 
 impl Manager {
-    fn hears(&self) -> Told {
+    fn notices(&self) -> Notices {
         let mut buffer = [0; 4_096];
         let length = self.0.recv(&mut buffer).expect("the gate tells something");
         let text = std::str::from_utf8(&buffer[..length]).unwrap();
@@ -27,12 +27,12 @@ impl Manager {
     }
 
     /// The first message with this line.
-    fn hears_of(&self, name: &str) -> Told {
+    fn notices_until(&self, name: &str) -> Notices {
         let deadline = Instant::now() + Duration::from_secs(30);
         while Instant::now() < deadline {
-            let told = self.hears();
-            if told.contains_key(name) {
-                return told;
+            let shown = self.notices();
+            if shown.contains_key(name) {
+                return shown;
             }
         }
         panic!("nothing of {name} for 30 s");
@@ -63,34 +63,34 @@ fn readiness_reloads_health_and_the_end_are_told() {
     gate.arguments = ["--config", config.to_str().unwrap()].map(str::to_owned).to_vec();
     gate.start_again();
 
-    let first = manager.hears();
+    let first = manager.notices();
     assert!(first["STATUS"].starts_with("starting") && !first.contains_key("READY"), "{first:?}");
     assert_eq!(first["EXTEND_TIMEOUT_USEC"], "60000000", "a long recovery is no reason to be killed");
-    assert_eq!(manager.hears_of("READY")["READY"], "1");
+    assert_eq!(manager.notices_until("READY")["READY"], "1");
     assert_eq!(gate.asks("/readyz").0, 200);
-    let fed = manager.hears_of("WATCHDOG");
+    let fed = manager.notices_until("WATCHDOG");
     assert_eq!(fed["WATCHDOG"], "1");
     assert_eq!(fed["STATUS"], "ready: 0 chargers online, 0 connections of processors, 0 sessions charging, 0 settling");
 
     gate.signal("HUP");
-    let reloading = manager.hears_of("RELOADING");
+    let reloading = manager.notices_until("RELOADING");
     let micros: u64 = reloading["MONOTONIC_USEC"].parse().unwrap();
     let uptime = fs::read_to_string("/proc/uptime").unwrap();
     let uptime: f64 = uptime.split_whitespace().next().unwrap().parse().unwrap();
     let late = uptime - micros as f64 / 1e6;
     assert!((-1.0..30.0).contains(&late), "it is this machine's monotonic clock: {micros}, {uptime}");
-    let ready = manager.hears_of("READY");
+    let ready = manager.notices_until("READY");
     assert_eq!(ready["STATUS"], "ready: loaded again");
 
     fs::write(&config, "[log]\nlevl = \"info\"\n").unwrap();
     gate.signal("HUP");
-    manager.hears_of("RELOADING");
-    let ready = manager.hears_of("READY");
+    manager.notices_until("RELOADING");
+    let ready = manager.notices_until("READY");
     assert!(ready["STATUS"].contains("not all could be loaded again"), "{ready:?}");
-    assert!(manager.hears_of("WATCHDOG")["STATUS"].contains("the last reload failed"));
+    assert!(manager.notices_until("WATCHDOG")["STATUS"].contains("the last reload failed"));
 
     gate.signal("TERM");
-    let stopping = manager.hears_of("STOPPING");
+    let stopping = manager.notices_until("STOPPING");
     assert!(stopping["STATUS"].starts_with("stopping"), "{stopping:?}");
     assert_eq!(gate.ended(Duration::from_secs(30)), Some(0));
 }
@@ -103,13 +103,13 @@ fn an_abstract_socket_is_found_and_without_watchdog_none_is_fed() {
     // The watchdog of another process is not ours.
     let mut gate = gate(&[("NOTIFY_SOCKET", &format!("@{name}")), ("WATCHDOG_USEC", "200000"), ("WATCHDOG_PID", "1")]);
     gate.start_again();
-    manager.hears_of("READY");
+    manager.notices_until("READY");
     std::thread::sleep(Duration::from_millis(600));
     gate.signal("TERM");
     loop {
-        let told = manager.hears();
-        assert!(!told.contains_key("WATCHDOG"), "{told:?}");
-        if told.contains_key("STOPPING") {
+        let shown = manager.notices();
+        assert!(!shown.contains_key("WATCHDOG"), "{shown:?}");
+        if shown.contains_key("STOPPING") {
             break;
         }
     }

@@ -98,8 +98,8 @@ fn everything_is_in_its_place_with_its_mode() {
     for script in ["postinst", "prerm", "postrm"] {
         done(Command::new("sh").arg("-n").arg(tree.join("DEBIAN").join(script)));
     }
-    let told = done(Command::new(tree.join("usr/bin/wattstile")).arg("--version"));
-    assert_eq!(told, done(Command::new(WATTSTILE).arg("--version")));
+    let shown = done(Command::new(tree.join("usr/bin/wattstile")).arg("--version"));
+    assert_eq!(shown, done(Command::new(WATTSTILE).arg("--version")));
 }
 
 #[test]
@@ -115,8 +115,8 @@ fn a_development_build_is_packaged_only_when_asked_for() {
     }
     let build = root().join("src/packaging/debian/build");
     let refused = Command::new(build).args(["--binary", WATTSTILE, "--out", "/nonexistent"]).output().unwrap();
-    let told = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && told.contains("development build"), "{told}");
+    let shown = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && shown.contains("development build"), "{shown}");
 }
 
 #[test]
@@ -126,8 +126,8 @@ fn the_installed_configuration_refuses_to_start_and_says_what_to_edit() {
         let ran = Command::new(WATTSTILE).args(["serve", "--config"]).arg(&config).args(more).output().unwrap();
         (ran.status.code().unwrap(), String::from_utf8_lossy(&ran.stderr).into_owned())
     };
-    let (code, told) = check(&[]);
-    assert!(code == 78 && told.contains("operator.name"), "{code}: {told}");
+    let (code, shown) = check(&[]);
+    assert!(code == 78 && shown.contains("operator.name"), "{code}: {shown}");
     let folder = tempfile::tempdir().unwrap();
     let tariffs = format!("tariffs.folder={}", folder.path().display());
     let data = format!("gate.data_dir={}", folder.path().join("data").display());
@@ -135,8 +135,8 @@ fn the_installed_configuration_refuses_to_start_and_says_what_to_edit() {
     done(Command::new(WATTSTILE).args(["keys", "init", "--file"]).arg(&keys));
     let keys = format!("credentials.keys_file={}", keys.display());
     let sets = ["operator.name=Us", &tariffs, &data, &keys].map(|set| ["--set", set]).concat();
-    let (code, told) = check(&sets);
-    assert!(code == 78 && told.contains("tariffs.default") && told.contains("certificates"), "{code}: {told}");
+    let (code, shown) = check(&sets);
+    assert!(code == 78 && shown.contains("tariffs.default") && shown.contains("certificates"), "{code}: {shown}");
 }
 
 /// The package in a root of its own, by dpkg itself.
@@ -154,14 +154,14 @@ fn installed() -> Option<tempfile::TempDir> {
         fs::create_dir_all(scratch.join(place)).unwrap();
     }
     fs::write(scratch.join("var/lib/dpkg/status"), "").unwrap();
-    let told = done(
+    let shown = done(
         Command::new(dpkg)
             .arg(format!("--root={}", scratch.display()))
             .args(["--force-script-chrootless", "--force-depends", "--install"])
             .arg(package)
             .env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap())),
     );
-    assert!(told.contains("is installed and not started"), "{told}");
+    assert!(shown.contains("is installed and not started"), "{shown}");
     Some(folder)
 }
 
@@ -250,18 +250,18 @@ fn the_installed_gate_works_in_the_sandbox_of_its_unit() {
     command.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--remount-ro", "/"]);
     command.args(["--chdir", "/var/lib/wattstile", "sh", "-c", script]);
     let ran = command.output().unwrap();
-    let told = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
-    assert_eq!(ran.status.code(), Some(0), "{told}");
-    assert!(told.contains("shards answer"), "{told}");
-    let mut heard = BTreeSet::new();
+    let shown = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{shown}");
+    assert!(shown.contains("shards answer"), "{shown}");
+    let mut received = BTreeSet::new();
     let mut buffer = [0; 4_096];
     socket.set_nonblocking(true).unwrap();
     while let Ok(length) = socket.recv(&mut buffer) {
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        heard.extend(text.lines().map(|line| line.split('=').next().unwrap().to_owned()));
+        received.extend(text.lines().map(|line| line.split('=').next().unwrap().to_owned()));
     }
     for name in ["READY", "STOPPING", "STATUS"] {
-        assert!(heard.contains(name), "{name}: {heard:?}\n{told}");
+        assert!(received.contains(name), "{name}: {received:?}\n{shown}");
     }
     assert!(state.join("data").is_dir(), "its data is in its own directory");
 }

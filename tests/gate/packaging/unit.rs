@@ -31,8 +31,8 @@ fn systemd_finds_nothing_wrong_with_the_unit() {
     let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("Documentation=")).collect();
     fs::write(&unit, text.join("\n")).unwrap();
     let verified = Command::new(&analyze).arg("verify").arg("--recursive-errors=no").arg(&unit).output().unwrap();
-    let told = String::from_utf8_lossy(&verified.stderr);
-    assert!(verified.status.success() && !told.contains("wattstile"), "{told}");
+    let shown = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success() && !shown.contains("wattstile"), "{shown}");
     // 1.5 of 10; the rest is its use of the network.
     done(Command::new(&analyze).args(["security", "--no-pager", "--offline=true", "--threshold=15"]).arg(&unit));
 }
@@ -47,8 +47,8 @@ fn the_drop_in_for_credentials_is_sound() {
     let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("Documentation=")).collect();
     fs::write(&unit, text.join("\n") + "\n" + &drop_in).unwrap();
     let verified = Command::new(&analyze).arg("verify").arg("--recursive-errors=no").arg(&unit).output().unwrap();
-    let told = String::from_utf8_lossy(&verified.stderr);
-    assert!(verified.status.success() && !told.contains("wattstile"), "{told}");
+    let shown = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success() && !shown.contains("wattstile"), "{shown}");
     assert!(drop_in.lines().any(|line| line.starts_with("LoadCredential=")));
 }
 
@@ -81,10 +81,10 @@ fn the_gate_is_started_as_the_program_can_be() {
     let arguments: Vec<&str> = start.split(' ').skip(1).collect();
     assert_eq!(arguments[0], "serve");
     let ran = Command::new(WATTSTILE).args(&arguments).output().unwrap();
-    let told = String::from_utf8_lossy(&ran.stderr);
+    let shown = String::from_utf8_lossy(&ran.stderr);
     assert!(
-        told.contains("/etc/wattstile/wattstile.toml"),
-        "the arguments are understood, only the file is not here: {told}"
+        shown.contains("/etc/wattstile/wattstile.toml"),
+        "the arguments are understood, only the file is not here: {shown}"
     );
     assert_eq!(value("Type"), "notify");
     assert!(value("ExecReload").contains("HUP"));

@@ -38,13 +38,13 @@ fn f02_negative_zero_and_foreign_amounts_never_reach_the_journal() {
     assert!(harness.refund(i64::MAX).is_empty());
     assert_eq!(harness.last_refused(), Rejection::RefundTooLarge { refundable: eur(100) });
     let dollars = Amount::new(10, "USD".parse().unwrap());
-    assert!(harness.say(Command::Refund(dollars)).is_empty());
+    assert!(harness.order(Command::Refund(dollars)).is_empty());
     assert!(matches!(harness.last_refused(), Rejection::CurrencyDiffers { expected: Currency::EUR, .. }));
     let mut harness = Harness::open(10_000);
     for minor in [0, -5, i64::MIN] {
         assert!(harness.capture(minor).is_empty());
         assert_eq!(harness.last_refused(), Rejection::AmountNotPositive);
-        assert!(harness.say(Command::IncreaseTo(eur(minor))).is_empty());
+        assert!(harness.order(Command::IncreaseTo(eur(minor))).is_empty());
         assert!(harness.authorize(minor).is_empty());
         assert_eq!(harness.last_refused(), Rejection::AmountNotPositive);
     }
@@ -142,11 +142,11 @@ fn f06_an_answer_about_another_object_is_set_aside() {
 #[test]
 fn f07_what_is_told_comes_from_the_fact_not_from_the_state_of_the_moment() {
     let mut harness = Harness::open(4_500);
-    harness.say(Command::IncreaseTo(eur(6_000)));
+    harness.order(Command::IncreaseTo(eur(6_000)));
     let increment = harness.next();
     let events = harness.approve(&increment, 6_000);
     let fact = events[0].clone();
-    harness.say(Command::DecreaseTo(eur(5_000)));
+    harness.order(Command::DecreaseTo(eur(5_000)));
     let decrement = harness.next();
     harness.approve(&decrement, 5_000);
     assert!(matches!(fact, Event::IncrementApproved { total, .. } if total == eur(6_000)), "whatever happened since");
@@ -155,7 +155,7 @@ fn f07_what_is_told_comes_from_the_fact_not_from_the_state_of_the_moment() {
 #[test]
 fn f08_an_increment_names_the_new_total_so_a_repetition_adds_nothing() {
     let mut harness = Harness::open(4_500);
-    harness.say(Command::IncreaseTo(eur(6_000)));
+    harness.order(Command::IncreaseTo(eur(6_000)));
     let increment = harness.next();
     assert!(matches!(increment.request, Request::Increment { new_total, .. } if new_total == eur(6_000)));
     assert_eq!(harness.payment.spendable(), eur(4_500), "what is not confirmed is not spent");
@@ -168,9 +168,9 @@ fn f08_an_increment_names_the_new_total_so_a_repetition_adds_nothing() {
 #[test]
 fn f09_an_increment_to_the_present_total_is_refused_here() {
     let mut harness = Harness::open(4_500);
-    harness.say(Command::IncreaseTo(eur(4_500)));
+    harness.order(Command::IncreaseTo(eur(4_500)));
     assert_eq!(harness.last_refused(), Rejection::TotalUnchanged);
-    harness.say(Command::IncreaseTo(eur(4_000)));
+    harness.order(Command::IncreaseTo(eur(4_000)));
     assert_eq!(harness.last_refused(), Rejection::WrongDirection);
     harness.silent();
 }
@@ -178,7 +178,7 @@ fn f09_an_increment_to_the_present_total_is_refused_here() {
 #[test]
 fn f10_a_declined_increment_keeps_its_reason_and_the_old_total() {
     let mut harness = Harness::open(4_500);
-    harness.say(Command::IncreaseTo(eur(6_000)));
+    harness.order(Command::IncreaseTo(eur(6_000)));
     let increment = harness.next();
     let events = harness.decline(&increment, DeclineClass::Soft, "51");
     assert!(matches!(&events[..], [Event::IncrementDeclined { decline, .. }] if &*decline.code == "51"));
@@ -222,7 +222,7 @@ fn f12_after_a_crash_the_state_is_the_journal_and_nothing_else() {
     harness.authorize(4_500);
     let authorize = harness.next();
     harness.approve(&authorize, 4_500);
-    harness.say(Command::IncreaseTo(eur(6_000)));
+    harness.order(Command::IncreaseTo(eur(6_000)));
     harness.wait_s(20);
     harness.capture(3_000);
     let log = harness.log.clone();
@@ -327,16 +327,16 @@ fn f19_a_repeated_message_is_booked_once_and_acknowledged_again() {
         amount: eur(3_000),
         occurred_at: harness.now.wall,
     };
-    let say = |notification| Command::Notification { from: processor("acme"), notification };
-    assert_eq!(harness.say(say(notification.clone())).len(), 1);
-    assert!(harness.say(say(notification)).is_empty());
+    let order = |notification| Command::Notification { from: processor("acme"), notification };
+    assert_eq!(harness.order(order(notification.clone())).len(), 1);
+    assert!(harness.order(order(notification)).is_empty());
     assert_eq!(harness.last_acknowledged(), AcknowledgeCode::Duplicate);
 }
 
 #[test]
 fn f20_every_operation_on_every_path_has_an_id_of_its_own() {
     let mut harness = Harness::with(|can| can.idempotent_replay = TimeSpan::ZERO).opened(4_500);
-    harness.say(Command::IncreaseTo(eur(6_000)));
+    harness.order(Command::IncreaseTo(eur(6_000)));
     harness.wait_s(400);
     harness.capture(1_000);
     harness.wait_s(400);
@@ -453,11 +453,11 @@ fn f32_a_first_request_that_races_with_itself_is_one_request() {
 #[test]
 fn f33_what_may_be_spent_never_counts_what_is_not_confirmed() {
     let mut harness = Harness::open(4_500);
-    harness.say(Command::IncreaseTo(eur(6_000)));
+    harness.order(Command::IncreaseTo(eur(6_000)));
     harness.wait_s(60);
     assert_eq!(harness.payment.spendable(), eur(4_500), "an unknown increment is no money");
     let mut harness = Harness::open(4_500);
-    harness.say(Command::DecreaseTo(eur(2_000)));
+    harness.order(Command::DecreaseTo(eur(2_000)));
     assert_eq!(harness.payment.spendable(), eur(2_000), "a decrement counts from the moment it is asked for");
 }
 
@@ -491,7 +491,7 @@ fn f34_every_payment_that_was_ordered_to_end_says_that_it_ended() {
 fn f35_a_silent_charger_is_settled_on_the_last_known_total_and_corrected_later() {
     // The processor can capture several times: the hold stays open for a correction upwards.
     let mut harness = Harness::with(|can| can.multiple_captures = true).opened(4_500);
-    harness.say(Command::Capture { owed: eur(2_000), extent: Extent::Interim });
+    harness.order(Command::Capture { owed: eur(2_000), extent: Extent::Interim });
     let interim = harness.next();
     assert!(matches!(interim.request, Request::Capture { last: false, .. }));
     harness.approve(&interim, 2_000);
@@ -502,7 +502,7 @@ fn f35_a_silent_charger_is_settled_on_the_last_known_total_and_corrected_later()
     assert_eq!((harness.payment.captured(), harness.payment.shortfall()), (eur(2_600), eur(0)));
     // It cannot: more is a shortfall, and less is a refund.
     let mut harness = Harness::open(4_500);
-    harness.say(Command::Capture { owed: eur(2_000), extent: Extent::Interim });
+    harness.order(Command::Capture { owed: eur(2_000), extent: Extent::Interim });
     let interim = harness.next();
     assert!(matches!(interim.request, Request::Capture { last: true, .. }));
     harness.approve(&interim, 2_000);

@@ -25,8 +25,8 @@ fn interim(minor: i64) -> Command {
 }
 
 /// A bench after this command.
-fn after(mut harness: Harness, said: Command) -> Harness {
-    harness.say(said);
+fn after(mut harness: Harness, first: Command) -> Harness {
+    harness.order(first);
     harness
 }
 
@@ -49,7 +49,7 @@ fn cases() -> Vec<(u16, Case)> {
     }
     let mut many = Harness::open(4_500);
     for total in (4_500 - 254..4_500).rev() {
-        many.say(Command::DecreaseTo(eur(total)));
+        many.order(Command::DecreaseTo(eur(total)));
         let asked = many.next();
         many.approve(&asked, total);
     }
@@ -58,7 +58,7 @@ fn cases() -> Vec<(u16, Case)> {
     reversing.wait_s(13);
     let once = |change: fn(&mut wattstile::payment::Capabilities)| Harness::with(change).opened(4_500);
     let mut raised = once(|can| can.increments_max = 1);
-    raised.say(Command::IncreaseTo(eur(5_000)));
+    raised.order(Command::IncreaseTo(eur(5_000)));
     let asked = raised.next();
     raised.approve(&asked, 5_000);
     let dollars = Amount::new(6_000, "USD".parse().expect("a currency"));
@@ -111,12 +111,12 @@ fn each_guard_refuses_with_its_number_and_changes_nothing() {
     for (number, (mut harness, command)) in cases() {
         let (before, sent) = (harness.payment.clone(), harness.sent.len());
         let shown = format!("{number}: {command:?}");
-        assert!(harness.say(command.clone()).is_empty(), "{shown}");
+        assert!(harness.order(command.clone()).is_empty(), "{shown}");
         let rejection = *harness.refused.last().unwrap_or_else(|| panic!("{shown} is refused"));
         assert_eq!(rejection.number(), number, "{shown}: {rejection}");
         assert!(harness.payment == before && harness.sent.len() == sent, "{shown} changed something");
         // HistoryKind again it is refused again, for the same reason.
-        harness.say(command);
+        harness.order(command);
         assert_eq!(harness.refused[harness.refused.len() - 2], rejection, "{shown}");
         seen.push(number);
     }
@@ -129,7 +129,7 @@ fn where_several_guards_are_hurt_the_lowest_number_is_told() {
     let mut harness = Harness::open(4_500);
     harness.release();
     let refused = |harness: &mut Harness, amount: Amount| {
-        harness.say(Command::IncreaseTo(amount));
+        harness.order(Command::IncreaseTo(amount));
         *harness.refused.last().expect("it is refused")
     };
     let dollars = |minor| Amount::new(minor, "USD".parse().expect("a currency"));

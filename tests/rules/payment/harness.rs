@@ -96,7 +96,7 @@ impl Harness {
     }
 
     /// Applies a command and returns the events that follow.
-    pub fn say(&mut self, command: Command) -> Vec<Event> {
+    pub fn order(&mut self, command: Command) -> Vec<Event> {
         let before = self.payment.clone();
         let decision = decide(&self.payment, command, self.now, &self.policy);
         assert_eq!(self.payment, before, "deciding changes nothing");
@@ -133,7 +133,7 @@ impl Harness {
     }
 
     pub fn authorize_at(&mut self, name: &str, minor: i64) -> Vec<Event> {
-        self.say(Command::Authorize {
+        self.order(Command::Authorize {
             processor: processor(name),
             capabilities: HoldCapabilities::of(&self.capabilities),
             credential: token(),
@@ -143,15 +143,15 @@ impl Harness {
     }
 
     pub fn capture(&mut self, minor: i64) -> Vec<Event> {
-        self.say(Command::Capture { owed: eur(minor), extent: Extent::Final })
+        self.order(Command::Capture { owed: eur(minor), extent: Extent::Final })
     }
 
     pub fn release(&mut self) -> Vec<Event> {
-        self.say(Command::Release(VoidReason::NoStart))
+        self.order(Command::Release(VoidReason::NoStart))
     }
 
     pub fn refund(&mut self, minor: i64) -> Vec<Event> {
-        self.say(Command::Refund(eur(minor)))
+        self.order(Command::Refund(eur(minor)))
     }
 
     /// The next operation that was sent.
@@ -178,7 +178,7 @@ impl Harness {
     }
 
     pub fn answer(&mut self, from: &ProcessorId, answer: Answer) -> Vec<Event> {
-        self.say(Command::Answer { from: from.clone(), answer })
+        self.order(Command::Answer { from: from.clone(), answer })
     }
 
     pub fn approve(&mut self, operation: &Operation, minor: i64) -> Vec<Event> {
@@ -193,15 +193,15 @@ impl Harness {
         self.callbacks += 1;
         let callback = CallbackId(self.callbacks);
         let notification = Notification { callback, hold, kind, amount: eur(minor), occurred_at: self.now.wall };
-        self.say(Command::Notification { from: processor("acme"), notification })
+        self.order(Command::Notification { from: processor("acme"), notification })
     }
 
     pub fn not_sent(&mut self, operation: &Operation) -> Vec<Event> {
-        self.say(Command::NotSent { operation: operation.id, attempt: operation.attempt })
+        self.order(Command::NotSent { operation: operation.id, attempt: operation.attempt })
     }
 
     pub fn connection_lost(&mut self, operation: &Operation) -> Vec<Event> {
-        self.say(Command::ConnectionLost { operation: operation.id, attempt: operation.attempt })
+        self.order(Command::ConnectionLost { operation: operation.id, attempt: operation.attempt })
     }
 
     /// Lets time pass on both clocks, ticking at every deadline on the way.
@@ -213,7 +213,7 @@ impl Harness {
                 Some(due) if due <= end.mono => {
                     let step = due.since(self.now.mono);
                     self.now = Now { wall: self.now.wall.saturating_add(step), mono: self.now.mono.after(step) };
-                    events.extend(self.say(Command::Tick));
+                    events.extend(self.order(Command::Tick));
                 }
                 Some(_) | None => {
                     self.now = end;

@@ -102,10 +102,10 @@ impl<D: Rng> World<D> {
         }
     }
 
-    fn say(&mut self, command: Command) {
-        let told = format!("{} {command:?}", self.now.wall);
+    fn order(&mut self, command: Command) {
+        let happened = format!("{} {command:?}", self.now.wall);
         let decision = decide(&self.payment, command, self.now, &self.policy);
-        self.history.push(format!("{told} -> {:?}", decision.events));
+        self.history.push(format!("{happened} -> {:?}", decision.events));
         self.commit(decision);
     }
 
@@ -172,7 +172,7 @@ impl<D: Rng> World<D> {
         assert!(ids.contains(&about), "{about} left before it was durable");
         if !self.calm && self.rng.once_in(12) {
             let (operation, attempt) = (operation.id, operation.attempt);
-            return self.say(Command::NotSent { operation, attempt });
+            return self.order(Command::NotSent { operation, attempt });
         }
         if !self.calm && self.rng.once_in(12) {
             // The connection breaks on the way; the operation may have arrived or not.
@@ -180,7 +180,7 @@ impl<D: Rng> World<D> {
             if self.rng.once_in(2) {
                 self.deliver_later(Mail::Request(operation));
             }
-            return self.say(Command::ConnectionLost { operation: id, attempt });
+            return self.order(Command::ConnectionLost { operation: id, attempt });
         }
         if !self.calm && self.rng.once_in(8) {
             return;
@@ -249,10 +249,10 @@ impl<D: Rng> World<D> {
                     let again = self.now.wall.saturating_add(TimeSpan::from_secs(15));
                     self.mail.push((again, Mail::Report(callback)));
                     if self.calm || !self.rng.once_in(8) {
-                        self.say(Command::Notification { from: processor(NAMES[from]), notification });
+                        self.order(Command::Notification { from: processor(NAMES[from]), notification });
                     }
                 }
-                Mail::Answer(from, answer) => self.say(Command::Answer { from: processor(NAMES[from]), answer }),
+                Mail::Answer(from, answer) => self.order(Command::Answer { from: processor(NAMES[from]), answer }),
             }
             if self.calm || !self.rng.once_in(5) {
                 self.flush();
@@ -278,7 +278,7 @@ impl<D: Rng> World<D> {
         let step = next.since(self.now.wall);
         self.now = Now { wall: next, mono: self.now.mono.after(step) };
         if self.payment.next_deadline(self.now, &self.policy).is_some_and(|due| due <= self.now.mono) {
-            self.say(Command::Tick);
+            self.order(Command::Tick);
         }
         self.deliver();
     }
@@ -300,30 +300,30 @@ impl<D: Rng> World<D> {
             0..=3 => self.authorize(),
             4..=6 => {
                 let total = self.payment.authorized().minor + 1 + self.rng.roll(2_000) as i64;
-                self.say(Command::IncreaseTo(eur(total)));
+                self.order(Command::IncreaseTo(eur(total)));
             }
             7 => {
                 let total = self.rng.roll(4_000) as i64 - 10;
-                self.say(Command::DecreaseTo(eur(total)));
+                self.order(Command::DecreaseTo(eur(total)));
             }
             8 | 9 => {
                 self.owed += self.rng.roll(900) as i64;
-                self.say(Command::Capture { owed: eur(self.owed), extent: Extent::Interim });
+                self.order(Command::Capture { owed: eur(self.owed), extent: Extent::Interim });
             }
             10 if self.rng.once_in(3) => {
                 self.owed += self.rng.roll(6_000) as i64;
-                self.say(Command::Capture { owed: eur(self.owed), extent: Extent::Final });
+                self.order(Command::Capture { owed: eur(self.owed), extent: Extent::Final });
             }
-            11 if self.rng.once_in(4) => self.say(Command::Release(VoidReason::NoStart)),
+            11 if self.rng.once_in(4) => self.order(Command::Release(VoidReason::NoStart)),
             12 | 13 => {
                 let amount = self.rng.roll(1_500) as i64 - 20;
-                self.say(Command::Refund(eur(amount)));
+                self.order(Command::Refund(eur(amount)));
             }
             14 if self.rng.once_in(3) => {
                 let count = self.payment.holds().len() as u64;
                 let index = self.rng.roll(count.max(1)) as usize;
                 if let Some(hold) = self.payment.holds().get(index).map(|hold| hold.number) {
-                    self.say(Command::ReleaseByOperator { hold });
+                    self.order(Command::ReleaseByOperator { hold });
                 }
             }
             15 => self.crash(),
@@ -344,7 +344,7 @@ impl<D: Rng> World<D> {
         } else {
             Command::Authorize { processor, capabilities, credential: token(), amount, partial_ok: self.rng.once_in(2) }
         };
-        self.say(command);
+        self.order(command);
     }
 
     /// What holds at every moment.
@@ -367,9 +367,9 @@ impl<D: Rng> World<D> {
         self.processors.iter_mut().for_each(|processor| processor.quiet = true);
         self.flush();
         if self.owed > 0 {
-            self.say(Command::Capture { owed: eur(self.owed), extent: Extent::Final })
+            self.order(Command::Capture { owed: eur(self.owed), extent: Extent::Final })
         } else {
-            self.say(Command::Release(VoidReason::NoStart))
+            self.order(Command::Release(VoidReason::NoStart))
         }
         for _ in 0..3_000 {
             self.steps += 1;

@@ -125,7 +125,7 @@ fn o22_a_capture_that_comes_while_the_hold_is_being_released_waits_for_that() {
 #[test]
 fn o23_an_increment_that_is_approved_after_the_final_capture_leaves_nothing_reserved() {
     let mut harness = Harness::open(4_500);
-    harness.say(Command::IncreaseTo(eur(6_000)));
+    harness.order(Command::IncreaseTo(eur(6_000)));
     let increment = harness.next();
     harness.capture(3_000);
     let capture = harness.next();
@@ -149,9 +149,9 @@ fn stand_in_gives_energy_up_to_the_floor_and_asks_for_the_money_when_it_can() {
         amount: eur(4_500),
         floor: eur(floor),
     };
-    harness.say(stand_in(2_001));
+    harness.order(stand_in(2_001));
     assert_eq!(harness.last_refused(), Rejection::FloorAboveLimit { limit: eur(2_000) });
-    harness.say(stand_in(2_000));
+    harness.order(stand_in(2_000));
     assert_eq!(harness.payment.spendable(), eur(2_000));
     let authorize = harness.next();
     assert!(matches!(authorize.request, Request::Authorize { stand_in: true, .. }));
@@ -169,7 +169,7 @@ fn stand_in_gives_energy_up_to_the_floor_and_asks_for_the_money_when_it_can() {
     assert!(harness.payment.is_settled());
     // Refused: what was spent is a shortfall.
     let mut harness = Harness::new();
-    harness.say(stand_in(2_000));
+    harness.order(stand_in(2_000));
     let authorize = harness.next();
     harness.decline(&authorize, DeclineClass::Soft, "51");
     assert_eq!(harness.payment.holds()[0].stage, Stage::Closed(Ending::StandInLost));
@@ -235,7 +235,7 @@ fn the_end_of_a_dispute_that_overtakes_its_beginning_is_asked_for_again() {
         occurred_at: harness.now.wall,
     };
     harness.wait_s(8 * 24 * 3_600);
-    harness.say(Command::Notification { from: processor("acme"), notification: report });
+    harness.order(Command::Notification { from: processor("acme"), notification: report });
     assert_eq!(harness.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentState));
 }
 
@@ -264,7 +264,7 @@ fn a_card_number_is_refused_at_the_door() {
         amount: eur(4_500),
         partial_ok: true,
     };
-    assert!(harness.say(command).is_empty());
+    assert!(harness.order(command).is_empty());
     assert_eq!(harness.last_refused(), Rejection::CardNumber);
 }
 
@@ -287,7 +287,7 @@ fn a_clock_that_is_set_changes_no_duration() {
     harness.capture(3_000);
     harness.sent.clear();
     harness.now.wall = harness.now.wall.saturating_add(TimeSpan::from_secs(24 * 3_600));
-    assert!(harness.say(Command::Tick).is_empty());
+    assert!(harness.order(Command::Tick).is_empty());
     harness.wait_s(20);
     let inquiry = harness.next_is(OperationKind::Inquire);
     assert!(harness.reply(&inquiry, Outcome::NotFound).is_empty());
@@ -303,7 +303,7 @@ fn a_clock_that_is_set_changes_no_duration() {
 #[test]
 fn a_refused_increment_is_tried_once_more_after_a_pause_and_then_no_more() {
     let mut harness = Harness::open(4_500);
-    let raise = |harness: &mut Harness, total| harness.say(Command::IncreaseTo(eur(total)));
+    let raise = |harness: &mut Harness, total| harness.order(Command::IncreaseTo(eur(total)));
     raise(&mut harness, 6_000);
     let increment = harness.next();
     harness.decline(&increment, DeclineClass::Soft, "51");
@@ -334,13 +334,13 @@ fn a_refused_increment_is_tried_once_more_after_a_pause_and_then_no_more() {
 fn increments_are_counted() {
     let mut harness = Harness::with(|can| can.increments_max = 2).opened(1_000);
     for total in [2_000, 3_000] {
-        harness.say(Command::IncreaseTo(eur(total)));
+        harness.order(Command::IncreaseTo(eur(total)));
         let increment = harness.next();
         harness.approve(&increment, total);
     }
-    harness.say(Command::IncreaseTo(eur(4_000)));
+    harness.order(Command::IncreaseTo(eur(4_000)));
     assert_eq!(harness.last_refused(), Rejection::IncrementsExhausted);
-    harness.say(Command::IncreaseTo(eur(200_000)));
+    harness.order(Command::IncreaseTo(eur(200_000)));
     assert_eq!(harness.last_refused(), Rejection::AmountTooLarge { max: eur(100_000) }, "the lower number goes first");
 }
 
@@ -392,7 +392,7 @@ fn a_processor_that_takes_no_voids_leaves_holds_to_lapse() {
     harness.silent();
     assert_eq!(harness.payment.holds()[0].stage, Stage::Closed(Ending::Expired));
     let command = Command::ReleaseByOperator { hold: Ordinal(1) };
-    harness.say(command);
+    harness.order(command);
     assert_eq!(harness.last_refused(), Rejection::NotSupported(OperationKind::Void));
 }
 
@@ -400,17 +400,17 @@ fn a_processor_that_takes_no_voids_leaves_holds_to_lapse() {
 fn an_operator_can_release_one_hold_until_money_is_taken_from_it() {
     let mut harness = Harness::open(4_500);
     let command = || Command::ReleaseByOperator { hold: Ordinal(1) };
-    harness.say(command());
+    harness.order(command());
     let void = harness.next_is(OperationKind::Void);
-    harness.say(command());
+    harness.order(command());
     assert_eq!(harness.last_refused(), Rejection::ReleaseUnderWay);
     harness.approve(&void, 4_500);
     assert!(harness.payment.is_settled());
     let mut harness = Harness::open(4_500);
     harness.capture(3_000);
-    harness.say(command());
+    harness.order(command());
     assert_eq!(harness.last_refused(), Rejection::CaptureUnderWay);
-    harness.say(Command::ReleaseByOperator { hold: Ordinal(9) });
+    harness.order(Command::ReleaseByOperator { hold: Ordinal(9) });
     assert_eq!(harness.last_refused(), Rejection::UnknownHold);
 }
 

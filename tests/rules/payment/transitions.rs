@@ -29,7 +29,7 @@ fn situations() -> Vec<Situation> {
     }
     fn stand_in() -> Harness {
         let mut harness = Harness::new();
-        harness.say(Command::StandIn {
+        harness.order(Command::StandIn {
             processor: processor("acme"),
             capabilities: HoldCapabilities::of(&everything()),
             credential: token(),
@@ -80,16 +80,16 @@ fn situations() -> Vec<Situation> {
             answered(harness, |_| approved(3_000))
         }),
         ("incrementing", || {
-            taken(after(Harness::open(4_500), |harness| drop(harness.say(Command::IncreaseTo(eur(6_000))))))
+            taken(after(Harness::open(4_500), |harness| drop(harness.order(Command::IncreaseTo(eur(6_000))))))
         }),
         ("increment unknown", || {
             taken(after(Harness::open(4_500), |harness| {
-                harness.say(Command::IncreaseTo(eur(6_000)));
+                harness.order(Command::IncreaseTo(eur(6_000)));
                 harness.wait_s(20);
             }))
         }),
         ("decrementing", || {
-            taken(after(Harness::open(4_500), |harness| drop(harness.say(Command::DecreaseTo(eur(3_000))))))
+            taken(after(Harness::open(4_500), |harness| drop(harness.order(Command::DecreaseTo(eur(3_000))))))
         }),
         ("capturing", || taken(after(Harness::open(4_500), |harness| drop(harness.capture(3_000))))),
         ("capture unknown", || {
@@ -151,7 +151,7 @@ fn situations() -> Vec<Situation> {
         }),
         ("interim capture of a hold that stays open", || {
             let mut harness = Harness::with(|can| can.multiple_captures = true).opened(4_500);
-            harness.say(Command::Capture { owed: eur(1_000), extent: Extent::Interim });
+            harness.order(Command::Capture { owed: eur(1_000), extent: Extent::Interim });
             let capture = harness.next();
             harness.approve(&capture, 1_000);
             (harness, vec![capture])
@@ -241,7 +241,7 @@ fn commands(known: &[Operation], harness: &Harness) -> Vec<Command> {
 }
 
 /// Ends the payment with a processor that answers everything from now on, after any earlier commands.
-fn ends(mut harness: Harness, name: &str, told: &str) {
+fn ends(mut harness: Harness, name: &str, told_command: &str) {
     match harness.payment.captured().minor + harness.payment.capturing().minor + harness.payment.shortfall().minor {
         0 => drop(harness.release()),
         owed => drop(harness.capture(owed)),
@@ -260,7 +260,7 @@ fn ends(mut harness: Harness, name: &str, told: &str) {
         }
         harness.wait(TimeSpan::from_secs(3_600));
     }
-    panic!("{name}, {told}: does not end: {:?}", harness.payment);
+    panic!("{name}, {told_command}: does not end: {:?}", harness.payment);
 }
 
 #[test]
@@ -271,24 +271,27 @@ fn whatever_is_said_in_whatever_situation() {
         for index in 0..commands(&known, &harness).len() {
             let (mut harness, known) = reach();
             let command = commands(&known, &harness).swap_remove(index);
-            let told = format!("{command:?}");
+            let told_command = format!("{command:?}");
             let before = harness.payment.clone();
-            let (refused, events) = (harness.refused.len(), harness.say(command));
+            let (refused, events) = (harness.refused.len(), harness.order(command));
             // `say` compares the stored and replayed payment with the live one.
             if harness.refused.len() > refused {
-                assert!(events.is_empty() && harness.payment == before, "{name}, {told}: a refusal changes nothing");
+                assert!(
+                    events.is_empty() && harness.payment == before,
+                    "{name}, {told_command}: a refusal changes nothing"
+                );
             }
             let payment = &harness.payment;
             let bound = payment.holds().iter().all(|hold| hold.captured_minor <= hold.authorized_minor.max(3_000));
-            assert!(bound, "{name}, {told}: {payment:?}");
-            assert!(payment.refundable().minor >= 0 && payment.spendable().minor >= 0, "{name}, {told}");
+            assert!(bound, "{name}, {told_command}: {payment:?}");
+            assert!(payment.refundable().minor >= 0 && payment.spendable().minor >= 0, "{name}, {told_command}");
             let closed = before.holds().iter().zip(payment.holds());
             for (before, after) in closed {
                 let ended_once = !matches!(before.stage, Stage::Closed(_)) || before.stage == after.stage;
-                assert!(ended_once, "{name}, {told}: {before:?} became {after:?}");
+                assert!(ended_once, "{name}, {told_command}: {before:?} became {after:?}");
             }
             harness.restart();
-            ends(harness, name, &told);
+            ends(harness, name, &told_command);
             cells += 1;
         }
     }

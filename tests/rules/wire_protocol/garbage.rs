@@ -1,6 +1,6 @@
 //! Everything that a peer can do wrong with bytes: each with its error, its code, and nothing that reaches a machine.
 
-use super::charger::told;
+use super::charger::code_of;
 use super::samples::*;
 use wattstile::limits;
 use wattstile::message::*;
@@ -20,28 +20,28 @@ fn frame(kind: FrameType, payload: &[u8]) -> Vec<u8> {
 fn to_open_charger_link(bytes: &[u8]) -> Result<Vec<Received<FromCharger>>, LinkError> {
     let mut link = charger_link(CHARGER_URI);
     link.receive(&charger_bytes(&[hello("NL*WST*E0007")]), now(0), &mut Vec::new(), &mut Vec::new()).unwrap();
-    let (mut heard, mut reply) = (Vec::new(), Vec::new());
-    let outcome = link.receive(bytes, now(0), &mut heard, &mut reply);
+    let (mut received, mut reply) = (Vec::new(), Vec::new());
+    let outcome = link.receive(bytes, now(0), &mut received, &mut reply);
     match &outcome {
         Ok(()) => assert_eq!(link.phase(), Phase::Open),
         Err(error) => {
-            assert_eq!(told(&reply), error.code(), "the peer is told why");
+            assert_eq!(code_of(&reply), error.code(), "the peer is told why");
             assert_eq!(link.phase(), Phase::Closed(error.code()));
-            assert_eq!(heard, [], "nothing of it reaches a machine");
+            assert_eq!(received, [], "nothing of it reaches a machine");
         }
     }
-    outcome.map(|()| heard)
+    outcome.map(|()| received)
 }
 
 fn to_open_processor_link(bytes: &[u8]) -> Result<Vec<FromProcessor>, LinkError> {
     let mut link = processor_link(None);
     let hello = processor_bytes(&[processor_hello("acme-pay")], None);
     link.receive(&hello, now(0), &mut Vec::new(), &mut Vec::new()).unwrap();
-    let (mut heard, mut reply) = (Vec::new(), Vec::new());
-    let outcome = link.receive(bytes, now(0), &mut heard, &mut reply);
+    let (mut received, mut reply) = (Vec::new(), Vec::new());
+    let outcome = link.receive(bytes, now(0), &mut received, &mut reply);
     assert_eq!(outcome.is_err(), link.phase() != Phase::Open);
-    assert!(outcome.is_ok() || heard.is_empty());
-    outcome.map(|()| heard)
+    assert!(outcome.is_ok() || received.is_empty());
+    outcome.map(|()| received)
 }
 
 #[test]
@@ -87,11 +87,11 @@ fn what_is_wrong_is_named() {
 #[test]
 fn a_hello_in_somebody_elses_name_is_refused_before_anything_is_bound() {
     let mut link = charger_link(CHARGER_URI);
-    let (mut heard, mut reply) = (Vec::new(), Vec::new());
+    let (mut received, mut reply) = (Vec::new(), Vec::new());
     let bytes = charger_bytes(&[hello("NL*WST*E0008")]);
-    let error = link.receive(&bytes, now(0), &mut heard, &mut reply).unwrap_err();
+    let error = link.receive(&bytes, now(0), &mut received, &mut reply).unwrap_err();
     assert_eq!(error.to_string(), "the Hello names `NL*WST*E0008`, the certificate `NL*WST*E0007`");
-    assert_eq!((heard.len(), link.charger(Channel::ZERO), told(&reply)), (0, None, Code::IdentityDiffers));
+    assert_eq!((received.len(), link.charger(Channel::ZERO), code_of(&reply)), (0, None, Code::IdentityDiffers));
 }
 
 #[test]
@@ -107,8 +107,8 @@ fn a_hello_that_names_a_thing_twice_is_refused() {
 fn every_type_in_every_role_with_an_empty_payload() {
     for kind in FrameType::ALL {
         let bytes = frame(*kind, &[]);
-        let charger = to_open_charger_link(&bytes).map(|heard| heard.len());
-        let processor = to_open_processor_link(&bytes).map(|heard| heard.len());
+        let charger = to_open_charger_link(&bytes).map(|received| received.len());
+        let processor = to_open_processor_link(&bytes).map(|received| received.len());
         match kind.direction() {
             frame::Direction::ChargerToGate => {
                 // An empty heartbeat is a heartbeat; all else lacks what it cannot do without.
@@ -138,12 +138,12 @@ fn every_changed_bit_and_every_cut_of_every_frame_is_noticed() {
     for (name, message) in from_charger().split_off(1) {
         let bytes = charger_bytes(&[hello("NL*WST*E0007"), message]);
         let good = &bytes[charger_bytes(&[hello("NL*WST*E0007")]).len()..];
-        each_damage(name, good, |damaged| to_open_charger_link(damaged).map(|heard| heard.len()));
+        each_damage(name, good, |damaged| to_open_charger_link(damaged).map(|received| received.len()));
     }
     for (name, message) in from_processor().split_off(1) {
         let bytes = processor_bytes(&[processor_hello("acme-pay"), message], None);
         let good = &bytes[processor_bytes(&[processor_hello("acme-pay")], None).len()..];
-        each_damage(name, good, |damaged| to_open_processor_link(damaged).map(|heard| heard.len()));
+        each_damage(name, good, |damaged| to_open_processor_link(damaged).map(|received| received.len()));
     }
 }
 
@@ -176,7 +176,7 @@ fn every_changed_byte_of_every_payload_is_parsed_or_refused() {
         let good = &bytes[charger_bytes(&[hello("NL*WST*E0007")]).len()..];
         let kind = FrameType::from_number(good[5]).unwrap();
         each_payload(&good[frame::HEADER..good.len() - 4], |payload| {
-            count(to_open_charger_link(&frame(kind, payload)).map(|heard| heard.len()));
+            count(to_open_charger_link(&frame(kind, payload)).map(|received| received.len()));
         });
     }
     for (_, message) in from_processor().split_off(1) {
@@ -184,7 +184,7 @@ fn every_changed_byte_of_every_payload_is_parsed_or_refused() {
         let good = &bytes[processor_bytes(&[processor_hello("acme-pay")], None).len()..];
         let kind = FrameType::from_number(good[5]).unwrap();
         each_payload(&good[frame::HEADER..good.len() - 4], |payload| {
-            count(to_open_processor_link(&frame(kind, payload)).map(|heard| heard.len()));
+            count(to_open_processor_link(&frame(kind, payload)).map(|received| received.len()));
         });
     }
     assert!(parsed > 1_000 && refused > 1_000, "{parsed} parsed, {refused} refused");
@@ -222,17 +222,17 @@ type Outcome = (Vec<Received<FromCharger>>, Result<(), LinkError>, Vec<u8>);
 
 fn read_in_pieces(bytes: &[u8], sizes: &[usize]) -> Outcome {
     let mut link = charger_link(CHARGER_URI);
-    let (mut heard, mut reply) = (Vec::new(), Vec::new());
+    let (mut received, mut reply) = (Vec::new(), Vec::new());
     let mut sizes = sizes.iter().copied().cycle();
     let mut rest = bytes;
     while !rest.is_empty() {
         let (piece, after) = rest.split_at(sizes.next().unwrap().min(rest.len()));
         rest = after;
-        if let Err(error) = link.receive(piece, now(0), &mut heard, &mut reply) {
-            return (heard, Err(error), reply);
+        if let Err(error) = link.receive(piece, now(0), &mut received, &mut reply) {
+            return (received, Err(error), reply);
         }
     }
-    (heard, Ok(()), reply)
+    (received, Ok(()), reply)
 }
 
 #[test]

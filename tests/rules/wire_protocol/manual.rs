@@ -42,12 +42,12 @@ fn every_code_of_the_table_is_said_somewhere() {
     }
     let mut all = String::new();
     sources(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
-    let said = |code: &Code| {
+    let is_listed = |code: &Code| {
         let name = format!("Code::{code:?}");
         let ends = |at: usize| !all[at + name.len()..].starts_with(|c: char| c.is_ascii_alphanumeric());
         all.match_indices(&name).any(|(at, _)| ends(at))
     };
-    let silent: Vec<&Code> = Code::ALL.iter().filter(|code| !said(code)).collect();
+    let silent: Vec<&Code> = Code::ALL.iter().filter(|code| !is_listed(code)).collect();
     assert_eq!(silent, Vec::<&Code>::new());
 }
 

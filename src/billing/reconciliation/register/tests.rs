@@ -80,16 +80,16 @@ fn the_hash_of_a_batch_in_several_parts_is_checked_when_it_is_whole() {
     let parts = [part(1, false, &[960, 940]), part(2, false, &[300]), part(3, true, &[500])];
     let whole = hash(parts.iter().flat_map(|part| part.lines.clone()));
     for order in [[0, 1, 2], [2, 0, 1], [2, 1, 0], [1, 2, 0]] {
-        for told in [whole, [7; 32]] {
+        for stated in [whole, [7; 32]] {
             let mut register = Register::default();
             let mut taken = Ok(true);
             for index in order {
                 let last = index == 2;
                 let part = parts[index].clone();
                 let trailer = trailer(4, 2_700).filter(|_| last);
-                taken = take(&mut register, &Part { trailer, sha256: Some(told).filter(|_| last), ..part });
+                taken = take(&mut register, &Part { trailer, sha256: Some(stated).filter(|_| last), ..part });
             }
-            assert_eq!(taken, if told == whole { Ok(true) } else { Err(Refusal::Trailer) }, "{order:?}");
+            assert_eq!(taken, if stated == whole { Ok(true) } else { Err(Refusal::Trailer) }, "{order:?}");
         }
     }
 }

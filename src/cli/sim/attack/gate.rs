@@ -56,7 +56,7 @@ pub(super) struct OwnGate {
 const READY: Duration = Duration::from_secs(90);
 /// How long it may take to end in good order.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 impl OwnGate {
     /// Makes certificates, a tariff and a configuration in the folder, and starts it.
@@ -117,7 +117,7 @@ impl OwnGate {
                 let text = format!("the gate does not come up: see {}", path.display());
                 return Err(CliError::new(Exit::Unreachable, text));
             }
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(RETRY_INTERVAL);
         }
         self.child = Some(child);
         Ok(())
@@ -157,7 +157,7 @@ impl OwnGate {
             if let Some(status) = child.try_wait().map_err(CliError::failed)? {
                 return Ok(status.code());
             }
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(RETRY_INTERVAL);
         }
         let _ = child.kill();
         let _ = child.wait();

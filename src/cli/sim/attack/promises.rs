@@ -138,8 +138,8 @@ impl Report {
             let style = if counts.violations == 0 { GOOD } else { BAD };
             let violations = counts.violations;
             writeln!(out, "  {:<24} {:>6}  {right:>13}  {style}{violations}{style:#}", one.name, counts.rounds)?;
-            for told in &counts.violations_told {
-                writeln!(out, "      {told}")?;
+            for violation in &counts.violations_told {
+                writeln!(out, "      {violation}")?;
             }
         }
         for wrong in &self.honest.receipts_wrong {

@@ -101,7 +101,7 @@ impl Line {
                     Some(next) => next,
                     None => return Some("closed as the script or chance decided".to_owned()),
                 },
-                None => Instant::now() + LOOK_AROUND,
+                None => Instant::now() + CHECK_INTERVAL,
             };
             if let Err(error) = self.send(&mut link, &mut pipe) {
                 return Some(error.to_string());
@@ -114,9 +114,9 @@ impl Line {
             let outbox = Arc::clone(&self.outbox);
             let outcome: Result<(), LinkError> = tokio::select! {
                 turn = pipe.turn(until) => match turn {
-                    Ok(Turn::Bytes(bytes)) => link.receive(bytes, self.outbox.pace.now(), &mut messages, &mut reply),
-                    Ok(Turn::Sent) => Ok(()),
-                    Ok(Turn::Time) => {
+                    Ok(PipeEvent::Bytes(bytes)) => link.receive(bytes, self.outbox.pace.now(), &mut messages, &mut reply),
+                    Ok(PipeEvent::Sent) => Ok(()),
+                    Ok(PipeEvent::Time) => {
                         self.repeat();
                         let now = self.outbox.pace.now().mono;
                         match link.next_deadline() {
@@ -171,7 +171,7 @@ impl Line {
         if state.dead {
             self.ready.clear();
         }
-        let mut next = now + LOOK_AROUND;
+        let mut next = now + CHECK_INTERVAL;
         if let Some(((at, _), _)) = state.events.first_key_value() {
             next = next.min(*at);
         }

@@ -59,7 +59,7 @@ impl Process {
                 Some(at) if at <= now.mono => end.on_deadline(now.mono, &mut reply),
                 _ => Ok(()),
             };
-            self.outputs.tell(*line, reply);
+            self.outputs.send_bytes(*line, reply);
             if outcome.is_err() {
                 self.outputs.drop_line(*line);
             }
@@ -118,7 +118,7 @@ impl Process {
                 outcome
             }
         };
-        self.outputs.tell(line, reply);
+        self.outputs.send_bytes(line, reply);
         if outcome.is_err() {
             self.outputs.drop_line(line);
         }

@@ -45,7 +45,7 @@ pub(super) struct OutputDispatcher {
     /// Accessed by number only.
     pub(super) ends: HashMap<u64, End>,
     /// What leaves: bytes by connection, and connections that are closed after them.
-    pub(super) told: Vec<(u64, Vec<u8>)>,
+    pub(super) sent: Vec<(u64, Vec<u8>)>,
     pub(super) closed: Vec<u64>,
     /// What has to be called, and after how long; and which shards are called to go on with their snapshots.
     pub(super) wakes: Vec<(Wake, Duration)>,
@@ -96,13 +96,13 @@ impl OutputDispatcher {
             };
             let mut bytes = Vec::new();
             let _ = link.send(&message, now, &mut bytes);
-            self.tell(line, bytes);
+            self.send_bytes(line, bytes);
         }
     }
 
-    pub(super) fn tell(&mut self, line: u64, bytes: Vec<u8>) {
+    pub(super) fn send_bytes(&mut self, line: u64, bytes: Vec<u8>) {
         if !bytes.is_empty() {
-            self.told.push((line, bytes));
+            self.sent.push((line, bytes));
         }
     }
 
@@ -155,12 +155,12 @@ impl Ports for Shards<'_> {
         let Some(Kind::Charger { link: end, .. }) = outputs.ends.get_mut(&line).map(|end| &mut end.kind) else {
             return;
         };
-        match outputs.told.last_mut() {
+        match outputs.sent.last_mut() {
             Some((same, bytes)) if *same == line => drop(end.send(link.channel, message, bytes)),
             _ => {
                 let mut bytes = Vec::with_capacity(64);
                 let _ = end.send(link.channel, message, &mut bytes);
-                outputs.told.push((line, bytes));
+                outputs.sent.push((line, bytes));
             }
         }
     }

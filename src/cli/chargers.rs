@@ -1,6 +1,6 @@
 //! `wattstile charger`: what is there now.
 
-use super::look::{List, Most, Which};
+use super::gate_or_data::{List, Most, Which};
 use super::{CliError, Exit, Output};
 use crate::api::ChargerRow;
 
