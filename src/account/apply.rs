@@ -176,7 +176,7 @@ impl OpenAccount {
         self.holds.get_mut(&hold).expect("a known hold changes").state = state;
     }
 
-    /// Ends a hold: what is still reserved is free again.
+    /// Ends a hold: the amount still reserved is free again.
     fn end(&mut self, at: Timestamp, hold: HoldId, rest: Parts, state: HoldState) {
         self.held = self.held.minus(rest);
         self.open_holds -= 1;

@@ -230,7 +230,7 @@ fn adjust(account: &OpenAccount, request: Request, direction: Direction, new_tot
         }
         reserved.plus(promotional_first(change, available))
     } else {
-        // Paid money is released first, so that promotional money is still what is used first.
+        // Paid money is released first, so that promotional money is still used first.
         let paid = reserved.paid.min(-change);
         reserved.minus(Parts { paid, promotional: -change - paid })
     };
@@ -401,7 +401,7 @@ fn debit(account: &Account, op: OpId, amount: Amount, cause: DebitCause, at: Tim
             Some(rejection) => refused(rejection),
         };
     }
-    // What is owed has a bound, too; a payment's amounts are far below it.
+    // The amount owed has a bound, too; a payment's amounts are far below it.
     if open.paid < amount.minor - limits::ACCOUNT_AMOUNT_MAX {
         return refused(Rejection::AmountTooLarge);
     }

@@ -115,7 +115,7 @@ pub enum Command {
         /// Whether the rest is released.
         last: bool,
     },
-    /// Release what is still reserved by a hold.
+    /// Release the amount still reserved by a hold.
     Release {
         /// The idempotency key.
         op: OpId,
@@ -163,7 +163,7 @@ pub enum Command {
         source: TopUpSource,
     },
     /// Take back money of a top-up's payment that failed after it was credited. Never refused for lack of money, nor
-    /// because the account is closed: what is missing is owed.
+    /// because the account is closed: the difference is owed.
     Debit {
         /// The idempotency key.
         op: OpId,
@@ -613,7 +613,7 @@ pub enum Rejection {
     /// The account has as many grants or credentials as it can have, or the hold as many captures.
     #[error("too many entries of this kind")]
     TooMany = 25,
-    /// The new credit limit is below what is already used.
+    /// The new credit limit is below the amount already used.
     #[error("the credit limit is already used")]
     LimitInUse = 26,
     /// The account cannot be closed while sessions hold money.

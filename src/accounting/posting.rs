@@ -2,7 +2,7 @@
 //!
 //! | fact | entry |
 //! |---|---|
-//! | hold approved, raised, lowered, released, lapsed | the memorandum ledger: what is reserved |
+//! | hold approved, raised, lowered, released, lapsed | the memorandum ledger: the reserved amount |
 //! | captured | the sale, by net, tax and rounding; the last capture of a hold ends it in the memorandum ledger |
 //! | settled with a shortfall | the rest of the sale, owed by the driver with this credential |
 //! | refunded, or a capture or refund undone | the sale's share is taken back, or booked again |
@@ -167,9 +167,9 @@ fn becoming(id: EntryId, at: Timestamp, hold: &Hold, from: Amount, to: Amount) -
 /// The owner of a payment: it decides which accounts stand on the other side of what the processor moved.
 #[derive(Clone, Copy)]
 enum Owner<'a> {
-    /// A session: what is captured is its sale.
+    /// A session: the captured amount is its sale.
     Session(&'a Session, &'a Tariff),
-    /// A top-up: what is captured belongs to its account.
+    /// A top-up: the captured amount belongs to its account.
     TopUp(&'a TopUp),
 }
 
@@ -380,7 +380,7 @@ impl Posting<'_> {
         }
     }
 
-    /// A late capture pays what is owed by then; what is beyond that is a sale that will have to be refunded.
+    /// A late capture pays the amount owed by then; what is beyond that is a sale that will have to be refunded.
     fn captured_late(&self, operation: Ordinal, hold: &Hold, amount: Amount, post: Post<'_>) {
         let Owner::Session(session, _) = self.owner else { return };
         let (id, at, zero) = (self.entry(operation), self.at, self.amount(0));
@@ -512,7 +512,7 @@ pub(crate) fn left(session: &Session) -> i64 {
 }
 
 /// What the money of a session between its `from`-th and its `to`-th minor unit consists of. Parts of a session always add
-/// up to the whole, to the minor unit, in whatever pieces it was captured, owed and given back. What is taken beyond the
+/// up to the whole, to the minor unit, in whatever pieces it was captured, owed and given back. The amount taken beyond the
 /// price has no tax that could be named, and neither has what is taken while the price is not final yet: that is
 /// put right when it is ([`of_end`]).
 pub(crate) fn sold(session: &Session, tariff: &Tariff, from: i64, to: i64) -> Result<Share, EntryError> {
@@ -590,7 +590,7 @@ pub(crate) fn of_late_reading(session: &Session, tariff: &Tariff, before: &Share
     let amount = |share: Option<&Share>| upto(session, tariff, share, sold);
     let (Ok(old), Ok(new)) = (amount(Some(before)), amount(Some(&after))) else { return };
     let at = session.ended().map_or(session.meter.at, |ended| ended.known_at.max(session.meter.at));
-    // One for each late reading; above the numbers of what is owed after a correction.
+    // One for each late reading; above the numbers of amounts owed after a correction.
     let number = UPPER | session.meter.sequence;
     let id = EntryId::of_session(session.id, number);
     match new.less(&old).map_err(EntryError::from).and_then(|more| Entry::remixed(id, at, &more)) {

@@ -50,7 +50,7 @@ impl ArchiverActor {
         ArchiverActor { archiver: Archiver::new(archive, billing), directory, on_failure, failed: false }
     }
 
-    /// Tells shards what they are to be told; a full mailbox makes it wait.
+    /// Sends shards their notices; a full mailbox makes it wait.
     fn answer(&mut self) {
         let directory = &self.directory;
         let post = |input| directory.post(input).map_err(|undelivered| undelivered.input);

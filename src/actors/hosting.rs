@@ -75,7 +75,7 @@ impl Hosting {
                 return Err(NotOpened { shard, why: HostingError::Busy });
             }
         }
-        // What is sent to it from now on comes behind its opening.
+        // Messages sent to it from now on come behind its opening.
         self.directory.set_place(index, &Place::Here(actor.clone()));
         Ok(())
     }

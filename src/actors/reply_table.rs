@@ -1,6 +1,6 @@
 //! The askers of this node that wait for replies, by number.
 //!
-//! What is asked travels as a plain value with the asker's number; the reply comes back with it. An asker leaves the table
+//! Each request travels as a plain value with the asker's number; the reply comes back with it. An asker leaves the table
 //! when it has its reply, when its time is over, or when it is dropped: a later reply is then ignored.
 
 use crate::limits;

@@ -225,7 +225,7 @@ impl ShardActor {
         }
     }
 
-    /// Sends the chargers of a batch away: they come back, and repeat what is not acknowledged.
+    /// Sends the chargers of a batch away: they come back, and repeat unacknowledged messages.
     fn send_away(&mut self, batch: ReadBatch) {
         let mut channels: Vec<Channel> = batch.messages.map(|received| received.channel).collect();
         channels.sort_unstable();

@@ -222,7 +222,7 @@ impl Handler<Cycle> for SnapshotScheduler {
 
     fn handle(&mut self, Cycle { over, unless_below }: Cycle, context: &mut Context<SnapshotScheduler>) {
         let (schedule, mut errands) = self.parts(context);
-        // One that may not wait is dropped: its receiver is told that there will be no answer.
+        // One that may not wait is dropped: its receiver learns that there will be no answer.
         let _ = schedule.want(over, unless_below, Instant::now(), &mut errands);
     }
 }

@@ -51,7 +51,7 @@ pub struct TrialRow {
     pub account: String,
     /// The currency.
     pub currency: String,
-    /// `main`, or `memorandum` for what is merely reserved.
+    /// `main`, or `memorandum` for merely reserved amounts.
     pub ledger: String,
     /// Sum of the debits.
     pub debits: Decimal,

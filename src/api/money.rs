@@ -68,7 +68,7 @@ pub fn refund(views: &Views, id: SessionId, wish: &Refunding) -> Result<Value, R
     let total = match (&wish.amount, &wish.total, wish.all) {
         (None, None, false) => {
             return Err(Refused::usage(
-                "how much is to be given back is not said: name `amount`, `total` or `all: true`",
+                "how much is to be given back is not stated: name `amount`, `total` or `all: true`",
             ));
         }
         (Some(amount), None, false) => match read(amount)?.minor {

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 /// The body of an order: a JSON object. An array would be read as the members of the order in their sequence.
 ///
 /// # Errors
-/// What is wrong with it, and what is wanted.
+/// Names the fault and the wanted form.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
     let wanted = "wanted a JSON object, such as {\"amount\": \"5.00\", \"dry_run\": true}";
     if body.trim_ascii().is_empty() {

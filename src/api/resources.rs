@@ -169,7 +169,7 @@ pub struct HoldRow {
 }
 
 impl Views {
-    /// Every charger that ever said hello, in the order of ids; those whose id begins so.
+    /// Every charger that ever sent Hello, in the order of ids; those whose id begins so.
     pub fn chargers(&self, start: &str, page: &Page<String>) -> Result<Paged<String, ChargerRow>, Unanswered> {
         let start = start.to_owned();
         let rows = self.first(page, |part| query::Chargers { start: start.clone(), part })?;

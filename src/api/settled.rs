@@ -98,7 +98,7 @@ pub struct ExtraRow {
     pub why: String,
     /// Before fees.
     pub gross: Decimal,
-    /// What is in suspense because of it.
+    /// The amount in suspense because of it.
     pub suspense: Decimal,
     /// The currency.
     pub currency: String,
@@ -139,7 +139,7 @@ pub struct BatchRow {
     pub came_at: Option<String>,
     /// Lines.
     pub lines: u64,
-    /// What is paid out by its lines.
+    /// The amount paid out by its lines.
     pub net: Decimal,
     /// Its sum on the bank account in the books.
     pub bank: Decimal,
@@ -169,7 +169,7 @@ pub type BatchPlace = (Timestamp, String, String);
 /// By what a list of lines is ordered: the batch, and the row in it.
 pub type LinePlace = (BatchPlace, u64);
 
-/// What is to be reported, and by which clock.
+/// The wanted report, and its clock.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Only of this processor; none: of all.

@@ -82,7 +82,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
             macs.insert(entry.id.clone(), mac_key(path)?);
         }
     }
-    // What the linter finds is told by the checks before the start.
+    // What the linter finds is reported by the checks before the start.
     let (tariff_resolver, _) = Tariffs::load(config)?;
     Ok(Settings {
         data: Data::Directory {

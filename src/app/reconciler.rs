@@ -23,7 +23,7 @@ pub struct Reconciler {
     stop: mpsc::SyncSender<Wish>,
 }
 
-/// A reconciler whose thread is not started yet: shards may call it, and are heard when it is.
+/// A reconciler whose thread is not started yet: shards may call it, and are answered when it is.
 pub struct Unstarted {
     wishes: mpsc::SyncSender<Wish>,
     wished: mpsc::Receiver<Wish>,
@@ -133,7 +133,7 @@ fn reconcile(views: &Views, directory: &Directory) -> bool {
     done
 }
 
-/// Hands over an input, and waits while its shard is busy. `false`: the shard is not open, and what is due is found again.
+/// Hands over an input, and waits while its shard is busy. `false`: the shard is not open, and everything due is found again.
 fn post(directory: &Directory, mut input: Input) -> bool {
     loop {
         match directory.post(input) {

@@ -1,4 +1,4 @@
-//! Upgrades the data of a stopped gate to this version: what is read is rebuilt as at a start, written in the new form, read
+//! Upgrades the data of a stopped gate to this version: the input is rebuilt as at a start, written in the new form, read
 //! back, and compared.
 
 use super::reading;

@@ -174,7 +174,7 @@ impl ChargerOutlet for Hanging {
     fn close(&self, _: Channel, _: Code) {}
 }
 
-/// Hangs a shard until what is returned is dropped.
+/// Blocks a shard until the returned value is dropped.
 fn hang(shard: &Addr<ShardActor>) -> mpsc::Sender<()> {
     let (go_on, blocked) = mpsc::channel();
     let connection = ConnectionId(u64::MAX);
@@ -268,7 +268,7 @@ impl ChargerOutlet for Arrived {
     }
 }
 
-/// A charger that repeats what is not acknowledged, and comes back when it is sent away. Returns how many readings were
+/// A charger that repeats unacknowledged messages, and comes back when it is sent away. Returns how many readings were
 /// acknowledged, and how often it came back.
 fn drive(directory: &Directory, charger: &ChargerId, over: &AtomicBool) -> (u32, u64) {
     let (clock, session) = (SystemClock::new(), SessionKey(1));

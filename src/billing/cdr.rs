@@ -94,7 +94,7 @@ impl Cdr {
     }
 
     /// The credit record that takes this one back, in whole or in part (OCPI: `credit`, `credit_reference_id`): the same,
-    /// with another id, and as total cost what is given back, below zero.
+    /// with another id, and as total cost the refunded amount, below zero.
     ///
     /// # Errors
     /// [`BillingError::Money`] for amounts that cannot be written as numbers.

@@ -62,7 +62,7 @@ pub struct Receipt {
     pub net: Decimal,
     /// The exact cost with VAT.
     pub gross: Decimal,
-    /// The total without VAT, in the decimals of the currency. With the VAT amounts it is the total, but for what is lost by
+    /// The total without VAT, in the decimals of the currency. With the VAT amounts it is the total, but for the difference made by
     /// rounding each of them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub net_amount: Option<Decimal>,
@@ -130,7 +130,7 @@ pub struct ReceiptLine {
     pub unit: String,
     /// The measured quantity.
     pub measured: Decimal,
-    /// What is billed: rounded up by the tariff's step.
+    /// The billed quantity: rounded up by the tariff's step.
     pub billed: Decimal,
     /// Price per kWh, per hour or once, as the tariff states it: times `billed` it is `amount`.
     pub price: Decimal,
@@ -182,7 +182,7 @@ pub struct ReceiptPayment {
     pub captured: Decimal,
     /// The released amount.
     pub released: Decimal,
-    /// What is still owed.
+    /// The amount still owed.
     pub shortfall: Decimal,
     /// What was taken beyond the total and is to be given back.
     #[serde(skip_serializing_if = "Option::is_none", default)]

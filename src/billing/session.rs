@@ -135,7 +135,7 @@ pub struct Line {
     pub element: u16,
     /// The restrictions of this element (`day 07-19`); empty when it has none.
     pub reason: Box<str>,
-    /// What is priced.
+    /// The priced quantity.
     pub dimension: Dimension,
     /// From when.
     pub from: Timestamp,
@@ -143,7 +143,7 @@ pub struct Line {
     pub to: Timestamp,
     /// The measured quantity.
     pub measured: Quantity,
-    /// What is billed: `measured`, rounded up to the tariff's step where it has one.
+    /// The billed quantity: `measured`, rounded up to the tariff's step where it has one.
     pub billed: Quantity,
     /// Price per kWh, per hour or once, in major units, as the tariff states it.
     pub price: Decimal,
@@ -259,7 +259,7 @@ pub enum BillingError {
         /// The total, rounded by the session's rule.
         rounded: Amount,
     },
-    /// Captured and shortfall do not come to what is payable.
+    /// Captured and shortfall do not come to the payable amount.
     #[error("{captured} captured and {shortfall} short are not the {payable} that are payable")]
     Paid {
         /// Captured.
@@ -310,7 +310,7 @@ impl ClosedSession {
         self.payable.currency
     }
 
-    /// What was taken beyond what is payable, if anything was.
+    /// What was taken beyond the payable amount, if anything was.
     ///
     /// # Errors
     /// [`MoneyError`]: amounts of several currencies, or an overflow.

@@ -5,7 +5,7 @@ use crate::ledger::{Share, Tax, TaxRate};
 use crate::units::{Amount, Cost, MoneyError, OperatorId, Rounding};
 use rust_decimal::Decimal;
 
-/// Net, taxes and what rounding made of their sum: together exactly what is payable.
+/// Net, taxes and what rounding made of their sum: together exactly the payable amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayableSplit {
     /// Without VAT.
@@ -25,7 +25,7 @@ impl PayableSplit {
         PayableSplit::new(session.net, &session.vat, session.payable)
     }
 
-    /// The same of its parts: the exact net, the exact sums per rate, and what is payable.
+    /// The same of its parts: the exact net, the exact sums per rate, and the payable amount.
     ///
     /// # Errors
     /// [`MoneyError`]: amounts of several currencies, or an overflow.

@@ -273,7 +273,7 @@ pub(super) fn title(line: &ReceiptLine) -> String {
     if line.reason.is_empty() { name.to_owned() } else { format!("{name}, {}", line.reason) }
 }
 
-/// The quantity of a line; with what is billed for it, where a step made that more.
+/// The quantity of a line; with the billed quantity, where a step made that more.
 pub(super) fn quantity(line: &ReceiptLine) -> String {
     let show = |value: Decimal| match line.unit.as_str() {
         "kWh" => format!("{} kWh", kwh(value)),

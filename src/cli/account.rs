@@ -44,7 +44,7 @@ enum Verb {
     Link(Link),
     /// No longer let a credential pay from an account; what it holds stays held
     Unlink(Link),
-    /// Pay out what is paid, forfeit what is promotional, and take nothing more
+    /// Pay out paid money, forfeit promotional money, and take nothing more
     Close(Close),
     /// Show what is on an account
     Show(One),
@@ -68,7 +68,7 @@ struct Open {
     /// How far paid money may go below zero
     #[arg(long, default_value = "0")]
     credit_limit: Typed,
-    /// Only say what would happen
+    /// Only show what would happen
     #[arg(long)]
     dry_run: bool,
     /// The idempotency key, to repeat an order
@@ -91,7 +91,7 @@ struct Topup {
     /// The token of the wallet that pays now
     #[arg(long, value_name = "TOKEN")]
     wallet: Option<String>,
-    /// Only say what would happen
+    /// Only show what would happen
     #[arg(long)]
     dry_run: bool,
     /// The idempotency key, to repeat an order whose answer was lost: any 32 hexadecimal digits, for a card's payment too
@@ -108,7 +108,7 @@ struct Promote {
     /// When what is left of it lapses (RFC 3339); without it: never
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Only say what would happen
+    /// Only show what would happen
     #[arg(long)]
     dry_run: bool,
     /// The idempotency key, to repeat an order
@@ -122,7 +122,7 @@ struct Limit {
     id: String,
     /// The new limit, in the account's currency; 0 for prepaid
     limit: Typed,
-    /// Only say what would happen
+    /// Only show what would happen
     #[arg(long)]
     dry_run: bool,
     /// The idempotency key, to repeat an order
@@ -136,7 +136,7 @@ struct Link {
     id: String,
     #[command(flatten)]
     what: Credential,
-    /// Only say what would happen
+    /// Only show what would happen
     #[arg(long)]
     dry_run: bool,
     /// The idempotency key, to repeat an order
@@ -169,7 +169,7 @@ struct Credential {
 struct Close {
     /// The account
     id: String,
-    /// Only say what would happen
+    /// Only show what would happen
     #[arg(long)]
     dry_run: bool,
     /// The idempotency key, to repeat an order

@@ -59,7 +59,7 @@ enum Verb {
     /// Issue a certificate for a peer
     #[command(after_help = "Example: wattstile cert issue charger AMS-0007 --days 30 --out ./ams-0007")]
     Issue(Issue),
-    /// Show what certificates say, and which peer they mean
+    /// Show the contents of certificates, and which peer they mean
     #[command(after_help = "Example: wattstile cert inspect ./ams-0007/charger.pem")]
     Inspect {
         /// PEM files
@@ -93,7 +93,7 @@ enum Verb {
     Renew,
 }
 
-/// Days that a certificate has left, unless said otherwise.
+/// Days that a certificate has left, unless set otherwise.
 const CERTIFICATE_DAYS_LEFT: u32 = 30;
 
 /// The default trust domain.

@@ -1,4 +1,4 @@
-//! `wattstile charger`: what is there now.
+//! `wattstile charger`: the chargers of a gate, as they are now.
 
 use super::gate_or_data::{List, Most, Which};
 use super::{CliError, Exit, Output};

@@ -38,7 +38,7 @@ struct Upgrade {
     /// The gate's data directory
     #[arg(env = "WATTSTILE_DATA", default_value = "./.wattstile")]
     data: PathBuf,
-    /// Read everything, tell what would be done, and change nothing
+    /// Read everything, show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
 }

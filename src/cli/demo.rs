@@ -284,7 +284,7 @@ impl Document {
             "sessions    {} settled, {} open, {} refused",
             self.sessions_settled, self.sessions_open, self.sessions_refused
         )?;
-        // Beside it, a count of what is durable would look like a loss: it is a moment older or newer.
+        // Beside it, a count of durable data would look like a loss: it is a moment older or newer.
         writeln!(out, "readings    {} acknowledged in this run", self.ticks_acked)?;
         writeln!(
             out,

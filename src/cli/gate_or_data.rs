@@ -63,7 +63,8 @@ pub fn data_below(directory: &Path) -> Result<PathBuf, CliError> {
         (_, [running]) => Ok((*running).clone()),
         (_, _) => {
             let shown = directory.display();
-            let text = format!("{shown} has the data of a gate and of a demonstration: which one is not said");
+            let text =
+                format!("{shown} has the data of a gate and of a demonstration: which one is meant is not stated");
             let help = format!("name it, for instance with --data {shown}/gate or --data {shown}/demo");
             Err(CliError::new(Exit::Usage, text).help(help))
         }

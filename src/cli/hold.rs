@@ -40,7 +40,7 @@ struct One {
 struct Release {
     /// The hold: its own id, or that of its authorization
     id: String,
-    /// Only say what would happen
+    /// Only show what would happen
     #[arg(long)]
     dry_run: bool,
 }
@@ -87,7 +87,7 @@ pub struct Refund {
     /// How much in all, earlier refunds included: repeating the order gives nothing back twice
     #[arg(long)]
     total: Option<Typed>,
-    /// Only say what would happen
+    /// Only show what would happen
     #[arg(long)]
     dry_run: bool,
 }
@@ -169,7 +169,7 @@ pub fn refund(args: Refund, output: &Output) -> Result<Exit, CliError> {
 /// [`Exit::Usage`] without a terminal for the question.
 fn everything_is_meant(source: &Source, session: &str, output: &Output) -> Result<bool, CliError> {
     if output.is_json() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        let error = CliError::new(Exit::Usage, "how much is to be given back is not said");
+        let error = CliError::new(Exit::Usage, "how much is to be given back is not stated");
         return Err(error.help("--all gives back everything that is left, --amount or --total a part of it"));
     }
     let wish = Refunding { all: true, dry_run: true, ..Refunding::default() };
@@ -226,7 +226,7 @@ fn timeline(out: &mut dyn Write, rows: &[TimelineRow], is_cut: bool) -> io::Resu
     let cells: Vec<Vec<String>> =
         rows.iter().map(|row| vec![moment(&row.at), after(row.after_ms), row.by.clone(), row.text.clone()]).collect();
     writeln!(out)?;
-    table(out, &["when", ">after", "who", "said"], &cells)?;
+    table(out, &["when", ">after", "who", "what"], &cells)?;
     if is_cut { writeln!(out, "  … later repetitions and inquiries are not listed") } else { Ok(()) }
 }
 

@@ -26,10 +26,10 @@ enum Verb {
         Ends with 0 when everything is as it was written, with 65 when something is \
         damaged: each damage is named with its place and with what is lost.")]
     Verify(DataArgs),
-    /// Write what is whole in a damaged data directory into a new one
+    /// Write intact data in a damaged data directory into a new one
     ///
     /// Takes of every partition its newest whole snapshot and every record behind it up
-    /// to the first one that is missing, and the archive as it is. What is lost is named.
+    /// to the first one that is missing, and the archive as it is. The loss is named.
     /// The damaged directory is only read.
     #[command(after_help = "Example:\n  wattstile journal rescue .wattstile/gate/data /srv/wattstile/rescued\n\n\
         Ends with 0 when nothing is lost, with 65 when something is; the new directory is \

@@ -34,7 +34,7 @@ enum Verb {
     /// Add a fresh key and let a running gate seal with it; older ones stay to open what they sealed
     #[command(after_help = "Example:\n  wattstile keys rotate --file /etc/wattstile/credential.keys")]
     Rotate {
-        /// Only say what would happen
+        /// Only show what would happen
         #[arg(long)]
         dry_run: bool,
     },
@@ -43,7 +43,7 @@ enum Verb {
     Retire {
         /// Its number
         id: u32,
-        /// Only say what would happen
+        /// Only show what would happen
         #[arg(long)]
         dry_run: bool,
     },

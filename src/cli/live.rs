@@ -108,7 +108,7 @@ fn draw(drawn: &mut Drawn, text: String) -> io::Result<()> {
     err.flush()
 }
 
-/// What is written to replace lines of these lengths, and the lengths of the new ones.
+/// The text that replaces lines of these lengths, and the lengths of the new ones.
 fn redrawn(before: &[usize], text: &str, width: usize) -> (String, Vec<usize>) {
     // A terminal that became narrower has broken the lines that are there.
     let rows: usize = before.iter().map(|length| length.div_ceil(width).max(1)).sum();

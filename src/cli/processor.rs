@@ -20,13 +20,13 @@ pub struct Args {
 enum Verb {
     /// List processors that have connected
     Ls(Most),
-    /// Show one: what it takes, what is on its way, what is not sent to it now
+    /// Show one: what it takes, messages on their way, what is not sent to it now
     #[command(after_help = "Example:\n  wattstile processor show acme-cards")]
     Show(One),
     /// Give it no new holds; sessions that have a hold with it are completed
     #[command(after_help = "Example:\n  wattstile processor drain acme-cards --dry-run")]
     Drain(Drain),
-    /// Send a probe inquiry, and say how long the answer took
+    /// Send a probe inquiry, and show how long the answer took
     #[command(after_help = "Example:\n  wattstile processor test acme-cards")]
     Test(One),
 }
@@ -44,7 +44,7 @@ struct Drain {
     /// Give it new holds again
     #[arg(long)]
     off: bool,
-    /// Only say what would happen
+    /// Only show what would happen
     #[arg(long)]
     dry_run: bool,
 }
@@ -74,7 +74,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             give(output, &document, |out| {
                 let what = if off { "gets new holds again" } else { "gets no new holds" };
                 if dry_run {
-                    writeln!(out, "{id}  would be told: {what}  (nothing was changed)")
+                    writeln!(out, "{id}  would be sent: {what}  (nothing was changed)")
                 } else {
                     writeln!(
                         out,

@@ -56,7 +56,7 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct ReportArgs {
-    /// A settlement file; without it, what the gate was told
+    /// A settlement file; without it, the parts that the gate received
     #[arg(requires_all = ["map", "ours", "processor", "at"])]
     file: Option<PathBuf>,
     /// Which columns of the file are what: a TOML file
@@ -144,7 +144,7 @@ fn whole(
         match (csv, output.is_json()) {
             (true, _) => return output.raw(&csv_lines(rows.iter().map(session_record))?),
             (false, true) => {}
-            // Nothing is told of those that are well but their number.
+            // Good ones are only counted.
             (false, false) => rows.retain(|row| !is_well(row)),
         }
         sessions.extend(rows);
@@ -220,7 +220,7 @@ fn whole(
                     writeln!(out, "  {WARNING}taken back{WARNING:#}  {}: {reason}", batch.batch)?;
                 }
                 if let Some(same) = &batch.same_as {
-                    writeln!(out, "  {BAD}told twice{BAD:#}  {} has the same lines as {same}", batch.batch)?;
+                    writeln!(out, "  {BAD}listed twice{BAD:#}  {} has the same lines as {same}", batch.batch)?;
                 }
                 batch
                     .faults

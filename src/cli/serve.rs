@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 ///
 /// Chargers and processors connect over mutual TLS. In development mode certificates are made where there are none.
 /// SIGTERM or SIGINT end it in good order. SIGHUP loads certificates, revocation lists, keys of tokens and the
-/// configuration with its tariffs again; the log says what changed, and what needs a restart.
+/// configuration with its tariffs again; the log names what changed, and what needs a restart.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  wattstile serve --config wattstile.toml")]
 pub struct Args {

@@ -38,7 +38,7 @@ impl ServiceManager {
         let socket = address.and_then(|address| match connect(&address) {
             Ok(socket) => Some(socket),
             Err(error) => {
-                tracing::warn!(address = %address.display(), %error, "the service manager cannot be told anything");
+                tracing::warn!(address = %address.display(), %error, "the service manager cannot be notified");
                 None
             }
         });
@@ -67,7 +67,7 @@ impl ServiceManager {
         ));
     }
 
-    /// It is loaded, or what is wrong stays as it was.
+    /// It is loaded, or refused and the one before stays.
     pub fn reloaded(&self, whole: bool) {
         self.reload_failed.store(!whole, Ordering::Relaxed);
         self.ready(if whole { "ready: loaded again" } else { "ready: not all could be loaded again, see the log" });

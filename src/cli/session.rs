@@ -81,7 +81,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             let (_, sheet) = sheet(&source, &one)?;
             let document = source.post(&format!("sessions/{}/stop", sheet.row.id), &serde_json::json!({}))?;
             give(output, &document, |out| match document["ordered"].as_bool() {
-                Some(true) => writeln!(out, "{}  is told to stop", sheet.row.id),
+                Some(true) => writeln!(out, "{}  is ordered to stop", sheet.row.id),
                 _ => writeln!(out, "{}  is over already ({})", sheet.row.id, sheet.row.shown_state()),
             })?;
         }

@@ -19,7 +19,7 @@ wattstile sim world --seed 7 --hours 4 --faults kill,torn-commit,delay --json\n 
 wattstile sim world --seed 7 --hours 4 --faults all,-clock\n\n\
 A world lasts at most a day; more hours are more worlds, whose seeds count up. The same \
 arguments give the same answer, to the hash of the books. Ends with 1 if any promise was \
-broken, and says with which seed and at which step.")]
+broken, and shows with which seed and at which step.")]
 pub struct Args {
     /// Repeats everything
     #[arg(long, value_name = "N", default_value_t = 1)]

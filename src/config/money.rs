@@ -26,7 +26,7 @@ impl Amounts {
     }
 }
 
-/// What is stated for each currency that any of these settings names; those of `first_hold` come first.
+/// The stated amounts for each currency that any of these settings names; those of `first_hold` come first.
 pub(super) fn stated(
     first_hold: &Amounts,
     [total_max, partial_min, floor_limit, exposure]: [&Amounts; 4],

@@ -89,7 +89,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the section `S` of the tree, or what is built in.
+    /// Reads the section `S` of the tree, or the built-in values.
     pub fn section<S: Section>(root: &Table, problems: &mut Vec<Problem>) -> S {
         match root.get(S::KEY) {
             None => Reader { table: None, place: Origin::Default, key: S::KEY, problems }.whole(),

@@ -198,7 +198,7 @@ sections! {
         stand_in_exposure: Amounts = Amounts::euros(1_000);
         /// Beginnings of tokens of products that treat a hold as a purchase (buy now, pay later): they are refused.
         no_holds: Vec<String> = Vec::new();
-        /// How long before a hold lapses the energy is stopped, so that what is owed can be taken in time.
+        /// How long before a hold lapses the energy is stopped, so that the amount owed can be taken in time.
         closing: TimeSpan = hours(1);
         /// Whether a hold is lowered when the car takes far less than it did.
         release_early: bool = true;
@@ -244,7 +244,7 @@ sections! {
         /// The time zone of the year in which a document is issued.
         time_zone: ZoneName = ZoneName::utc();
     }
-    /// The journal: what is durable.
+    /// The journal of durable facts.
     Journal "journal" {
         /// What the log may take on the disk, in MiB; snapshots are taken so often that it stays below.
         log_mib_max: u32 = 512;
@@ -260,7 +260,7 @@ sections! {
     Log "log" {
         /// "auto" writes text to a terminal and JSON elsewhere; or "text", "json".
         format: LogFormat = LogFormat::Auto;
-        /// What is written: "error", "warn", "info", "debug", "trace", or a filter such as "info,wattstile::wire=debug".
+        /// The level: "error", "warn", "info", "debug", "trace", or a filter such as "info,wattstile::wire=debug".
         level: String = "info".into();
     }
 }

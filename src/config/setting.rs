@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// A kind of setting.
 pub trait Setting: Sized {
-    /// Reads it. The error states what is expected, as in `wanted …`.
+    /// Reads it. The error states the expected form, as in `wanted …`.
     fn read(value: &Value) -> Result<Self, String>;
 
     /// Writes it as TOML; none for a setting that is not set.

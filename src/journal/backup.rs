@@ -59,7 +59,7 @@ pub struct Manifest {
     pub bytes: u64,
     /// Each file below the backup's directory with its length and checksum.
     pub files: BTreeMap<String, FileSum>,
-    /// Damage in the archive that was copied: each file of it, and what is wrong there. The rest of the backup is whole.
+    /// Damage in the archive that was copied: each file of it, and the fault there. The rest of the backup is whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damage: Vec<String>,
 }
@@ -175,7 +175,7 @@ fn check_apart(inner: &Path, outer: &Path, what: &str) -> Result<(), Failure> {
     }
 }
 
-/// What is wrong with the files of a copied archive, each named once. What the end of the unfinished file has too much is
+/// The fault in the files of a copied archive, each named once. What the end of the unfinished file has too much is
 /// cut away, as at a start.
 fn damage_in(archive: &Path) -> Result<Vec<String>, Failure> {
     let mut damage = Vec::new();

@@ -14,7 +14,7 @@ use super::store::{Checkpoint, Store};
 /// A place for a store that can be opened again and again, as after a restart. A store is dropped before the place is
 /// opened again.
 pub trait StoreLocation {
-    /// Opens the store, with what is there. Generations have [`GENERATION_BLOCKS`] blocks.
+    /// Opens the store, with the existing data. Generations have [`GENERATION_BLOCKS`] blocks.
     fn open(&mut self) -> Box<dyn Store>;
 }
 

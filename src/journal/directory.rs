@@ -67,7 +67,7 @@ pub struct Layout {
 
 impl Layout {
     /// This many partitions, and generations as they serve a node under load: 1,024 blocks, 32 MiB. Smaller ones
-    /// can be let go sooner, and less of the log is kept only because it shares a generation with what is needed.
+    /// can be let go sooner, and less of the log is kept only because it shares a generation with the needed data.
     pub const fn new(partitions: u16) -> Layout {
         Layout { partitions, generation_blocks: 1024 }
     }
@@ -283,7 +283,7 @@ impl DataDir {
         self.owner.as_ref()
     }
 
-    /// Opens what is there, or makes it if the directory is not there or empty.
+    /// Opens the existing data, or makes it if the directory is not there or empty.
     ///
     /// # Errors
     /// Those of [`DataDir::open`] and [`DataDir::create`].

@@ -1,4 +1,4 @@
-//! What can go wrong with the disk, and what is lost when it does. None of it is a peer's fault: all of it ends the
+//! What can go wrong with the disk, and the loss when it does. None of it is a peer's fault: all of it ends the
 //! process, or keeps it from starting.
 
 use super::block::BlockFault;
@@ -107,7 +107,7 @@ pub enum Failure {
         /// The error of the parser.
         what: String,
     },
-    /// The log failed before. What is on the disk is known only after a restart.
+    /// The log failed before. The data on disk is known only after a restart.
     #[error("the log failed before and takes nothing more")]
     Dead,
 }
@@ -143,7 +143,7 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
-/// Where durable data is damaged and what is lost by it.
+/// Where durable data is damaged, and the loss.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The damaged part.
@@ -231,7 +231,7 @@ impl Damage {
         Damage::at(DamageLocation::Block { number }, fault.to_string())
     }
 
-    /// Whether the place and the losses are those of the log: then what is whole in it can be rescued.
+    /// Whether the place and the losses are those of the log: then intact data in it can be rescued.
     pub fn is_of_the_log(&self) -> bool {
         match self.place {
             DamageLocation::Block { .. } | DamageLocation::End { .. } | DamageLocation::Start { .. } => true,

@@ -1,4 +1,4 @@
-//! Reads a data directory that no gate uses, checks everything in it, and shows what is there.
+//! Reads a data directory that no gate uses, checks everything in it, and shows the existing data.
 
 use super::appender::Sequences;
 use super::archive::Archive;

@@ -1,4 +1,4 @@
-//! The way out of a damaged log: everything that is whole goes into a new data directory, and what is lost is named.
+//! The way out of a damaged log: everything that is whole goes into a new data directory, and the loss is named.
 //!
 //! Of each partition the newest whole snapshot is taken and, behind it, every record up to the first one that is missing.
 //! Records behind a loss are not taken: a fact without those before it would make another story. Partitions are
@@ -49,7 +49,7 @@ pub struct RescuedPartition {
     pub left_behind: u64,
 }
 
-/// Writes what is whole in the data directory `from` into a new one.
+/// Writes intact data in the data directory `from` into a new one.
 ///
 /// # Errors
 /// The old directory cannot be read or is in use, or the new one has data already or cannot be written.

@@ -1,4 +1,4 @@
-//! Reads a log from its first block to its end, verifies all of it, and reports where it ends or what is lost.
+//! Reads a log from its first block to its end, verifies all of it, and reports its end or the loss.
 //!
 //! Replay, recovery and verification all use [`scan`]. It yields whole group commits only, each with every block
 //! checked against its own checksum, the adjacent blocks and the sequences of the partitions.
@@ -230,7 +230,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Whether this is the block that belongs here; otherwise the number of the bad block, and what is wrong.
+    /// Whether this is the block that belongs here; otherwise the number of the bad block, and the fault.
     fn check(&mut self, number: u64, bytes: &[u8]) -> Result<BlockHeader, (u64, BlockFault)> {
         let here = |fault| (number, fault);
         if number != self.next_block {
@@ -397,7 +397,7 @@ impl<'a> Scan<'a> {
         self.end.generations.retain(|(generation, _)| (generation + 1) * generation_blocks <= from_block);
     }
 
-    /// Holds the end against what is known from elsewhere: the mark, and the snapshots.
+    /// Compares the end with the checkpoint and the snapshots.
     fn check_end(&self) -> Result<(), Failure> {
         let (expected, found) = (self.mark.next_block, self.end.next_block);
         if expected > found || (expected == found && self.mark.last_crc != self.end.last_crc) {

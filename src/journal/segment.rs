@@ -128,7 +128,7 @@ impl Open {
         if at < bytes.len() {
             file.set_len(length).and_then(|()| file.sync_all()).map_err(Failure::io("cutting", &path))?;
         }
-        // What is there may be there because the system still has it: it counts as durable after the next sync.
+        // Data found here may only be in the system's memory: it counts as durable after the next sync.
         Ok(Open { number, path, file, length, synced: 0, dirty: true, entries, buffer: Vec::new() })
     }
 

@@ -12,7 +12,7 @@
 //! reaches ([`Snapshots::reach`]): it stands in for a newer one that is damaged. A partition in which nothing happened
 //! since its last snapshot gets a second copy of it instead of a new one, so that it does not hold the log.
 //!
-//! A snapshot may only hold what is durable in the log: the state after `sequence`, taken when that record is below
+//! A snapshot may only hold durable data in the log: the state after `sequence`, taken when that record is below
 //! the watermark.
 
 use super::appender::Sequences;

@@ -5,7 +5,7 @@
 //! A store keeps numbered blocks. It does not interpret their records; it may use the header of each, which has its
 //! number, length and checksum ([`super::block`]). One writer owns it.
 //!
-//! 1. **Order.** Blocks are appended with numbers that grow by one; the first one is 0. Replay yields what is there
+//! 1. **Order.** Blocks are appended with numbers that grow by one; the first one is 0. Replay yields the existing data
 //!    in ascending order, each under the number with which it was appended.
 //! 2. **Durability.** When `sync` has returned `Ok`, every block appended before survives a loss of power, whole. Before
 //!    that any subset of the blocks since the last `sync` may be there afterwards, and (unless [`Store::whole_blocks`])

@@ -59,7 +59,7 @@ impl Step {
 /// Is given each step that is done. An error ends the upgrade there, as the end of the process would.
 pub type OnStep<'a> = &'a mut dyn FnMut(Step) -> Result<(), Failure>;
 
-/// What is there.
+/// The state of the directory.
 #[derive(Debug)]
 pub enum Found {
     /// Data of this version: nothing is to be done. With the backup of an upgrade that was interrupted just before its end.
@@ -85,7 +85,7 @@ pub struct Room {
     pub free_bytes: u64,
 }
 
-/// Finds out what is to be done. Finishes nothing.
+/// Finds the steps to do. Finishes nothing.
 ///
 /// # Errors
 /// There is no data, another process uses it, or it is too old or too new.

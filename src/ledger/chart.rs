@@ -127,7 +127,7 @@ pub enum Kind {
     Expense,
     /// Reserved; grows by debits.
     Memorandum,
-    /// The other side of what is reserved; grows by credits.
+    /// The other side of the reserved amount; grows by credits.
     Contra,
 }
 

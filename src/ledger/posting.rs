@@ -360,7 +360,7 @@ impl Entry {
         Entry::new(id, at, EntryKind::RefundAccepted, legs)
     }
 
-    /// An account's paid money was paid out; what is promotional is forfeited.
+    /// An account's paid money was paid out; promotional money is forfeited.
     ///
     /// # Errors
     /// [`EntryError::Money`] when the amounts do not add up; [`EntryError::Empty`] when both are zero.
@@ -605,7 +605,7 @@ fn transfer(debit: Name, credit: Name, amount: Amount) -> Vec<Leg> {
     leg(debit, Side::Debit, amount).into_iter().chain(leg(credit, Side::Credit, amount)).collect()
 }
 
-/// The two legs in the memorandum ledger; `side` is that of the account that shows what is reserved.
+/// The two legs in the memorandum ledger; `side` is that of the account that shows the reserved amount.
 fn held(processor: &ProcessorId, side: Side, amount: Amount) -> Vec<Leg> {
     leg(Name::Held(processor.clone()), side, amount)
         .into_iter()

@@ -65,10 +65,10 @@ codes! {
     NotSpokenFor = 204, "the certificate's site may not speak for this charger";
     HelloTimeout = 205, "no Hello in time";
     HelloExpected = 206, "the first message of a channel must be a Hello";
-    HelloTwice = 207, "the channel, or the charger, has said Hello already";
-    ChannelUnknown = 209, "no charger said Hello on this channel";
+    HelloTwice = 207, "the channel, or the charger, has sent Hello already";
+    ChannelUnknown = 209, "no charger sent Hello on this channel";
     TooManyChannels = 210, "more channels than a connection may have";
-    Silent = 211, "nothing was heard for three heartbeats";
+    Silent = 211, "nothing was received for three heartbeats";
     WindowExceeded = 212, "more unacknowledged callbacks than HelloAck allows";
     PeerUnknown = 213, "the certificate is good, but no peer of this name is configured";
     TooManyChargers = 214, "the site has introduced as many chargers as it may";

@@ -21,7 +21,7 @@ pub enum FromProcessor {
         /// 0 pauses.
         operations: u32,
     },
-    /// No new holds, please; what is in flight is finished until the deadline.
+    /// No new holds, please; operations in flight are finished until the deadline.
     Drain(Drain),
     /// The processor ends the connection.
     GoAway(GoAway),

@@ -20,7 +20,7 @@ impl HostedAccount {
         HostedAccount { state, due: None }
     }
 
-    /// What is known of it.
+    /// Its known state.
     pub fn state(&self) -> &Account {
         &self.state
     }

@@ -1,5 +1,5 @@
 //! The archiver: makes and signs the receipts of closed sessions, and writes them and the full pages of the books to the
-//! archive. When they are safe there their shards are told, and only then do these forget them.
+//! archive. When they are safe there their shards are notified, and only then do these forget them.
 //!
 //! To archive the same thing again changes nothing, so a restart may repeat it. An archived session that is damaged is named
 //! in the log, and matters to nothing but a question for it: such a question gets no answer, and is repeated until the archive is
@@ -52,7 +52,7 @@ pub enum ToArchive {
     LoadArchived {
         /// Which session.
         session: SessionId,
-        /// What was said.
+        /// The input that waits for it.
         waiting_input: Box<Input>,
     },
     /// A charger is to get the receipt of an archived session again.
@@ -73,7 +73,7 @@ pub struct Archiver {
     /// No more than [`GATHERED_MAX`] and what one sync lets pile up in front of it.
     sessions: Vec<(Box<Session>, Arc<Tariff>)>,
     pages: Vec<(PartitionId, Box<Page>)>,
-    /// What shards are to be told.
+    /// Notices for shards.
     answers: VecDeque<Input>,
 }
 
@@ -157,15 +157,15 @@ impl Archiver {
         !self.sessions.is_empty() || !self.pages.is_empty()
     }
 
-    /// Whether nothing waits, neither to be written nor to be told.
+    /// Whether nothing waits, neither a record to write nor a notice.
     pub fn is_idle(&self) -> bool {
         !self.has_gathered() && self.answers.is_empty()
     }
 
-    /// Writes what has gathered, durably; each session is shown to `written` with its bytes. Its shards are to be told next.
+    /// Writes what has gathered, durably; each session is shown to `written` with its bytes. Its shards are notified next.
     ///
     /// # Errors
-    /// The archive cannot be written. Nothing of this call is told to any shard.
+    /// The archive cannot be written. Nothing of this call is reported to any shard.
     pub fn write(&mut self, written: &mut dyn FnMut(&ArchiveRecord, &[u8])) -> Result<(), Failure> {
         if !self.has_gathered() {
             return Ok(());
@@ -189,7 +189,7 @@ impl Archiver {
         Ok(())
     }
 
-    /// Tells shards what they are to be told, until one has no room.
+    /// Sends shards their notices, until one has no room.
     pub fn answer(
         &mut self,
         shard_of: impl Fn(&Input) -> Option<u16>,

@@ -1,4 +1,4 @@
-//! Numbered places for values of one kind, made in chunks: a value never moves, and what is there costs no more than it takes.
+//! Numbered places for values of one kind, made in chunks: a value never moves, and a value costs no more than its size.
 //!
 //! A single vector that doubles would have half of its memory empty after each growth, and stop its shard for as long as
 //! it takes to move hundreds of thousands of sessions.

@@ -45,7 +45,7 @@ impl HostedCharger {
         HostedCharger { state, statuses: Box::default(), connection: NO_CONNECTION, channel: Channel::default() }
     }
 
-    /// What is known of it.
+    /// Its known state.
     pub fn state(&self) -> &Charger {
         &self.state
     }

@@ -1,5 +1,5 @@
 //! The part of a connection that needs no socket: which shard a charger's messages are for, what a processor's messages are
-//! to its actor, and what is said before a connection is closed.
+//! to its actor, and the messages sent before a connection is closed.
 
 use super::node_config::NodeConfig;
 use super::processor::Callback;
@@ -57,7 +57,7 @@ impl ShardsOfChannels {
 /// A message of a processor, by who deals with it.
 #[derive(Debug)]
 pub enum Came {
-    /// The connection says hello: it is answered by [`welcome`], and takes operations from then on.
+    /// The connection sends Hello: it is answered by [`welcome`], and takes operations from then on.
     Hello(ProcessorHello),
     /// For the processor's actor.
     Callback(Callback),

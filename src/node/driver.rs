@@ -447,7 +447,7 @@ impl Driver {
             Output::Callback { processor, callback, refused } => ports.acknowledge(&processor, callback, refused),
             Output::Archive(session) => self.archive(session, ports),
             Output::ReceiptAgain(charger, key, session) => self.fetch_receipt(charger, key, session, ports),
-            // No room: what is not acknowledged the processor repeats.
+            // No room: the processor repeats unacknowledged messages.
             Output::LoadArchived(session, waiting_input) if ports.has_archive() => {
                 ports.archive(ToArchive::LoadArchived { session, waiting_input });
             }

@@ -46,7 +46,7 @@ impl LogFigures {
         self.used() > self.bound / 2
     }
 
-    /// As long as it may be but for what is under way already, while snapshots are being taken that will change that: what can
+    /// As long as it may be but for work under way already, while snapshots are being taken that will change that: what can
     /// wait waits until then. While snapshots fail (a full disk) the log grows beyond its bound rather than stop all charging.
     pub fn is_full(&self) -> bool {
         self.used() >= self.bound - self.bound / 32 && self.compaction.load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! Replies to what is asked of a shard or a processor: orders and questions.
+//! Replies to requests of a shard or a processor: orders and questions.
 //!
 //! An asker is a number, not a function: a request and its reply are plain values, wherever the asker is.
 

@@ -79,7 +79,7 @@ impl HostedSession {
         &self.policy
     }
 
-    /// What is known of it.
+    /// Its known state.
     pub fn state(&self) -> &Session {
         &self.state
     }

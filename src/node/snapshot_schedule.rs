@@ -191,7 +191,7 @@ impl<W> Schedule<W> {
         self.figures.set_relief(self.has_some_under_way());
     }
 
-    /// Has all partitions take their turns now, one after the other. `waiting` is told when that is over and the log trimmed. Not
+    /// Has all partitions take their turns now, one after the other. `waiting` is notified when that is over and the log trimmed. Not
     /// if the log has grown by less than so many bytes since the last round began: then it is over at once. More than
     /// [`limits::SNAPSHOT_REQUESTS_WAITING`] may not wait: then it comes back.
     pub fn want(
@@ -358,7 +358,7 @@ impl<W> Schedule<W> {
 mod tests {
     use super::*;
 
-    /// A round's end is told when the log is trimmed below all of it, not when some earlier trim came to its end.
+    /// A round's end is reported when the log is trimmed below all of it, not when some earlier trim came to its end.
     #[test]
     fn one_trim_is_under_way_at_a_time_and_what_became_free_meanwhile_is_trimmed_before_anybody_is_told() {
         let mut trimming = Trimming::default();

@@ -177,7 +177,7 @@ struct Scene {
     whole_batches: usize,
     /// What was archived; `None`: there is no archive.
     archive: Option<std::collections::BTreeMap<SessionId, (crate::session::Session, Box<str>)>>,
-    /// What is lost on its way between partitions.
+    /// Inputs that are lost between partitions.
     loses: fn(&Output) -> bool,
 }
 
@@ -403,7 +403,7 @@ impl Scene {
         self.answer(operation, Outcome::Declined(Decline { class, code: "no".into(), retry_after: None }));
     }
 
-    /// Changes what is known of the processors.
+    /// Changes the known state of the processors.
     fn routes(&self, change: impl Fn(&mut Routes)) {
         self.shard.node_config().routing.change(&change);
     }

@@ -63,7 +63,7 @@ impl<T: Copy> TimerWheel<T> {
         self.len += 1;
     }
 
-    /// Moves the wheel on to `now` and appends what is due to `fired`, in the order of ticks.
+    /// Moves the wheel on to `now` and appends everything due to `fired`, in the order of ticks.
     pub fn advance(&mut self, now: Mono, fired: &mut Vec<Wake<T>>) {
         let target = now.0 / TICK_MS;
         // A clock that jumped further than the ring is long visits every bucket once.

@@ -432,7 +432,7 @@ impl Draft<'_> {
 
     /// Whether a report may have overtaken what it is about: the answer to a capture or a refund, which may be on its way
     /// although the operation was given up or refused meanwhile, or the opening of the dispute that it closes. One that is
-    /// older than a week waits for nothing any more.
+    /// older than a week waits fif any.
     fn is_early(&self, hold: &Hold, report: &Notification, source: Source) -> bool {
         let minor = report.amount.minor;
         let asked = |kind: OperationKind| {

@@ -291,7 +291,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// The hold lapses soon: its owner should capture what is owed so far, or stop.
+    /// The hold lapses soon: its owner should capture the amount owed so far, or stop.
     HoldExpiring {
         /// The hold.
         hold: Ordinal,

@@ -168,7 +168,7 @@ pub enum HistoryKind {
         /// Whether the money was returned.
         won: bool,
     },
-    /// What is owed is to be taken.
+    /// The amount owed is to be taken.
     CaptureOrdered {
         /// Everything that is owed.
         owed_minor: i64,

@@ -84,7 +84,7 @@ pub enum Rejection {
     /// Less is owed than was taken or is being taken; the difference is a refund.
     #[error("more was taken than is owed; give it back as a refund")]
     OwedFalls,
-    /// More than was taken, less what was or is being given back, less what is disputed.
+    /// More than was taken, less what was or is being given back, less the disputed amount.
     #[error("only {} {} can be given back", refundable.major(), refundable.currency)]
     RefundTooLarge {
         /// What can be refunded.
@@ -93,7 +93,7 @@ pub enum Rejection {
     /// An increment was refused a moment ago; another one may be requested after a pause.
     #[error("an increment was refused a moment ago")]
     IncrementTooSoon,
-    /// Increments of this hold were refused for good; what is reserved can still be taken.
+    /// Increments of this hold were refused for good; the reserved amount can still be taken.
     #[error("increments of this hold were refused for good")]
     IncrementsRefused,
 }
@@ -152,7 +152,7 @@ pub enum Discrepancy {
     /// The number of an earlier message with another body.
     #[error("the number of this message was used for another one")]
     DifferentBody = 106,
-    /// The report does not fit what is known of the hold.
+    /// The report does not fit the known state of the hold.
     #[error("the report does not fit the hold")]
     DifferentState = 107,
 }

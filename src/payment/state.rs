@@ -26,7 +26,7 @@ pub struct Payment {
     /// The history of all operations.
     pub(super) history: History,
     pub(super) rare: Option<Box<Rare>>,
-    /// What is owed in all, in minor units, as far as a capture was ordered.
+    /// The amount owed in all, in minor units, as far as a capture was ordered.
     pub(super) owed: i64,
     pub(super) currency: Currency,
     /// Number of the last operation.
@@ -55,7 +55,7 @@ impl fmt::Display for Ordinal {
 pub(super) enum Finish {
     /// It goes on.
     No,
-    /// Take what is owed and release the rest.
+    /// Take the amount owed and release the rest.
     Capture,
     /// Release everything.
     Release(VoidReason),

@@ -96,7 +96,7 @@ impl Payment {
         HoldId(self.operation_id(number))
     }
 
-    /// Confirmed authorized over all open holds: what is reserved of the driver's money, as far as is known.
+    /// Confirmed authorized over all open holds: the reserved amount of the driver's money, as far as is known.
     pub fn authorized(&self) -> Amount {
         self.sum(|hold| if hold.stage == Stage::Open { hold.authorized_minor } else { 0 })
     }
@@ -178,7 +178,7 @@ impl Payment {
         self.live(authorization)?.credential.as_deref()
     }
 
-    /// When the energy has to stop so that what is owed can still be taken: `closing`, or an eighth of the processor's
+    /// When the energy has to stop so that the amount owed can still be taken: `closing`, or an eighth of the processor's
     /// validity if that is shorter, before the first open hold lapses.
     pub fn closing_at(&self, closing: TimeSpan) -> Option<Timestamp> {
         let open = self.holds.iter().filter(|hold| hold.stage == Stage::Open && hold.release.is_none());

@@ -69,7 +69,7 @@ pub(super) fn repeat_start(session: &Session) -> Decision {
     }
 }
 
-/// A meter reading: placed in the sequence, checked for plausibility, priced, and compared with what is authorized.
+/// A meter reading: placed in the sequence, checked for plausibility, priced, and compared with the authorized amount.
 fn reading_came(session: &Session, reading: &MeterReading, ctx: &Context<'_>) -> Decision {
     let stop_asked = match &session.stage {
         Stage::Authorizing => return Decision::reply(Effect::MeterRejected(Rejection::NotAdmitted)),
@@ -317,7 +317,7 @@ pub(super) struct Final {
 }
 
 impl Final {
-    /// Ends on what is known: time in which the register stood still, and which is undecided, is decided now.
+    /// Ends on the known state: time in which the register stood still, and which is undecided, is decided now.
     fn on_last_total(session: &Session, reason: StopReason, ctx: &Context<'_>) -> Final {
         let (facts, cost) = match rest(session, ctx) {
             Some((slices, cost)) => (Decision::event(Event::Decided(slices)), cost),

@@ -1,4 +1,4 @@
-//! Keeps the cost below what is authorized: the reserve, requests for more funds, and the stop of the energy.
+//! Keeps the cost below the authorized amount: the reserve, requests for more funds, and the stop of the energy.
 //!
 //! ```text
 //!   0 ─────────── K ───────┬──────── 3 reserves ────────┬──────────────── A

@@ -9,7 +9,7 @@
 //!
 //! * **Authorizing**: funds are requested; no energy flows.
 //! * **Charging**: the charger has the order to start, with a limit. Each reading is priced when it comes, and the
-//!   session requests more funds, or stops the energy, before the cost can exceed what is authorized.
+//!   session requests more funds, or stops the energy, before the cost can exceed the authorized amount.
 //! * **Settling**: the last register is known, the cost is rounded once, and the hold is captured or released.
 //! * **Closed**: every hold has ended; the receipt is final. Later corrections are new facts (refunds).
 //!
@@ -436,7 +436,7 @@ pub struct Policy {
     pub first_hold_minor: i64,
     /// How long an increment is to last, at the rate at which the session costs money.
     pub increment_horizon: TimeSpan,
-    /// How long before a hold lapses the energy is stopped, so that what is owed can be taken in time.
+    /// How long before a hold lapses the energy is stopped, so that the amount owed can be taken in time.
     pub closing: TimeSpan,
     /// Whether energy is given up to the floor limit when no processor can be reached.
     pub stand_in: bool,

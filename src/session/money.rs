@@ -1,6 +1,6 @@
 //! The interface between a session and its payment machine.
 //!
-//! Down: request funds, request more, capture what is owed, release. Up: the events of the payment machine, to which
+//! Down: request funds, request more, capture the amount owed, release. Up: the events of the payment machine, to which
 //! the session reacts in the same decision, so that both are journaled together or not at all.
 
 use super::decide::{Final, repeat_start};
@@ -125,7 +125,7 @@ pub(super) fn correct(session: &Session, ended: Final, last: bool, ctx: &Context
     }
 }
 
-/// Nothing more has come: what is owed is taken, and the rest of the hold released.
+/// Nothing more has come: the amount owed is taken, and the rest of the hold released.
 pub(super) fn settle(session: &Session, ctx: &Context<'_>) -> Decision {
     let Some(ended) = session.ended() else { return Decision::nothing() };
     step(session, payment::Command::Capture { owed: ended.payable, extent: Extent::Final }, ctx)
@@ -264,7 +264,7 @@ fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, ctx: &Context
     })
 }
 
-/// There will be no energy: the session ends before it began, and what is reserved is released.
+/// There will be no energy: the session ends before it began, and the reserved amount is released.
 fn give_up(session: &Session, payment: &Payment, reason: StopReason, ctx: &Context<'_>) -> Decision {
     let fact = Final::without_energy(session, reason, ctx).ended(ctx);
     let mut decision = Decision::event(Event::Ended(Box::new(fact)));

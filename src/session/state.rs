@@ -126,7 +126,7 @@ impl Session {
         }
     }
 
-    /// When every hold had ended for the first time: the books took what is owed in then.
+    /// When every hold had ended for the first time: the books took the amount owed in then.
     pub fn settled_at(&self) -> Option<Timestamp> {
         self.outcome.as_ref()?.settled_at
     }

@@ -92,7 +92,7 @@ pub fn read_sessions(source: impl Read) -> Result<Vec<RecordedSession>, Recordin
     if found.bad.is_empty() { Ok(found.rows) } else { Err(RecordingError::Rows(found.bad)) }
 }
 
-/// Reads sessions from CSV: the rows that are good, and what is wrong with the others. A session id that stands twice, and
+/// Reads sessions from CSV: the rows that are good, and the fault in the others. A session id that stands twice, and
 /// more mean power than `power_max`, are wrong.
 ///
 /// # Errors

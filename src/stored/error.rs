@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Bytes that are not what was expected: which field of which type, and what is wrong with it.
+/// Bytes that are not what was expected: which field of which type, and the fault in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredError(Box<Fault>);
 

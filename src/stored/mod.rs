@@ -39,7 +39,7 @@ pub trait Stored: Sized {
     /// Reads a value from the beginning of `from`, which begins behind it afterwards.
     ///
     /// # Errors
-    /// [`StoredError`] names the field and what is wrong with it.
+    /// [`StoredError`] names the field and the fault in it.
     fn load(from: &mut &[u8]) -> Result<Self, StoredError>;
 
     /// Writes values one after the other.
@@ -71,7 +71,7 @@ pub fn to_bytes(value: &impl Stored) -> Vec<u8> {
 /// The value of which these are all bytes.
 ///
 /// # Errors
-/// [`StoredError`] names the field and what is wrong with it; bytes behind the value are refused, too.
+/// [`StoredError`] names the field and the fault in it; bytes behind the value are refused, too.
 pub fn from_bytes<T: Stored>(bytes: &[u8]) -> Result<T, StoredError> {
     let mut rest = bytes;
     let value = T::load(&mut rest)?;

@@ -1,7 +1,7 @@
 //! CDRs: reading the OCPI object, and pricing its charging periods on the same volumes and totals as a live session.
 //!
 //! A CDR states volumes per period, and its maker has begun a new period wherever a price changes. So each period is
-//! priced whole, by what is active at its beginning, and only the dimensions that it states are billed.
+//! priced whole, by the active element at its beginning, and only the dimensions that it states are billed.
 
 use super::fields::{Fields, Reader, scaled};
 use super::finding::{Finding, FindingKind, Position, Severity};

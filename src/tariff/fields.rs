@@ -19,7 +19,7 @@ pub(super) struct Reader<'t> {
     pub(super) text: &'t str,
     pub(super) findings: Vec<Finding>,
     faults: Vec<TariffError>,
-    /// Findings and faults beyond what is listed.
+    /// Findings and faults beyond the listed ones.
     left_out: (usize, usize),
 }
 

@@ -100,7 +100,7 @@ pub enum TariffFault {
     /// Larger than the process accepts.
     #[error("{what} is more than the {max} that are accepted")]
     TooLarge {
-        /// What is counted.
+        /// The counted quantity.
         what: String,
         /// The bound.
         max: usize,

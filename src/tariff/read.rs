@@ -31,7 +31,7 @@ pub(super) fn examine(text: &str, pinned: bool) -> (Result<Tariff, TariffError>,
     (tariff, reader.findings())
 }
 
-/// `None` when what is missing was noted.
+/// `None` when a missing field was noted.
 fn whole(reader: &mut Reader<'_>) -> Result<Option<Tariff>, TariffError> {
     let text = reader.text;
     if text.len() > TARIFF_BYTES_MAX {

@@ -24,7 +24,7 @@ pub struct PriceReport {
     pub tariff_hash: String,
     /// The total within the price limits; `None` when no price applied at any time.
     pub total_cost: Option<PriceText>,
-    /// The total after tax, rounded by the tariff's rule: what is paid.
+    /// The total after tax, rounded by the tariff's rule: the amount to pay.
     pub payable: Option<String>,
     /// Fees.
     pub total_fixed_cost: Option<PriceText>,

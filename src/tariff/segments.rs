@@ -47,7 +47,7 @@ impl Segment {
     }
 }
 
-/// A segment with what is billed for it: the last segment of a dimension carries what `step_size` adds.
+/// A segment with the billed quantity for it: the last segment of a dimension carries what `step_size` adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BilledSegment {
     /// The stretch.

@@ -88,7 +88,7 @@ pub(super) struct Parts {
 pub struct VatLine {
     /// The rate in 10⁻⁴ percent; `None` where the tariff states none.
     pub rate: Option<u32>,
-    /// What is taxed at that rate, before the tariff's price limits.
+    /// The taxed amount at that rate, before the tariff's price limits.
     pub excl_vat: Cost,
     /// The same with tax.
     pub incl_vat: Cost,
@@ -242,7 +242,7 @@ fn group(tariff: &Tariff, component: u16) -> Option<usize> {
     }
 }
 
-/// What is missing to the next multiple of a block.
+/// The difference to the next multiple of a block.
 fn round_up(sum: i64, step: i64) -> Result<i64, RatingError> {
     if step <= 1 || sum <= 0 {
         return Ok(0);

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 /// a gate listens by default.
 ///
 /// # Errors
-/// What is wrong with it, or that the name has no address.
+/// The fault in it, or that the name has no address.
 pub fn resolve(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);

@@ -112,7 +112,7 @@ pub type NameDigest = [u8; 16];
 /// The serial number of a certificate, as its bytes stand in it.
 pub type Serial = SmallVec<[u8; 20]>;
 
-/// The certificates of a live connection, reduced to what is needed to find it when one expires or is revoked.
+/// The certificates of a live connection, reduced to the data needed to find it when one expires or is revoked.
 #[derive(Debug)]
 pub struct Presented {
     /// Issuer and serial number of every certificate of the chain, the leaf first.

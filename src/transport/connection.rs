@@ -23,7 +23,7 @@ pub enum Flow {
     Continue,
     /// Read nothing until [`Outgoing::resume`].
     Pause,
-    /// Write what is queued, then close, for this reason.
+    /// Write queued data, then close, for this reason.
     Close(Cow<'static, str>),
 }
 

@@ -113,7 +113,7 @@ impl Live {
         entries.into_iter().map(|(_, entry)| shown(entry)).collect()
     }
 
-    /// Ends every connection after what is queued for it is written.
+    /// Ends every connection after queued data for it is written.
     pub fn close_all(&self, reason: &'static str) {
         for entry in self.lock().entries.values() {
             entry.outgoing.close(reason);

@@ -135,7 +135,7 @@ impl Outgoing {
         self.lock().ending.is_some()
     }
 
-    /// For the driver: takes what is pending, in exchange for an empty buffer.
+    /// For the driver: takes pending data, in exchange for an empty buffer.
     pub(super) fn take(&self) -> Vec<u8> {
         let mut state = self.lock();
         let taken = std::mem::take(&mut state.pending);
@@ -177,7 +177,7 @@ impl Outgoing {
         self.lock().resumed = false;
     }
 
-    /// For the driver: it is over; what is pending is dropped.
+    /// For the driver: it is over; pending data is dropped.
     pub(super) fn over(&self) {
         let mut state = self.lock();
         state.pending = Vec::new();

@@ -111,7 +111,7 @@ impl Records {
         any
     }
 
-    /// Where in `room` to put what is received now; see [`Records::receive`].
+    /// Where in `room` to put the received bytes; see [`Records::receive`].
     pub fn room_for_more<'a>(&self, room: &'a mut [u8]) -> &'a mut [u8] {
         &mut room[self.begun.len()..]
     }

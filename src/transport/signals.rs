@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// A wish from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// SIGTERM: take no new sessions, finish what is in progress, end.
+    /// SIGTERM: take no new sessions, finish work in progress, end.
     Terminate,
     /// SIGINT: the same, from a terminal.
     Interrupt,

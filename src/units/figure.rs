@@ -36,7 +36,7 @@ impl DecimalMark {
     /// exactly three digits: `1,250.00`, never `23,40`.
     ///
     /// # Errors
-    /// The text is not a figure; [`FigureError`] states what is expected, and whether it is one with the other mark.
+    /// The text is not a figure; [`FigureError`] states the expected form, and whether it is one with the other mark.
     pub fn read(self, text: &str) -> Result<Decimal, FigureError> {
         let error = || FigureError {
             text: text.to_owned(),
@@ -180,7 +180,7 @@ pub fn typed_amount(text: &str, currency: Currency) -> Result<Amount, String> {
 /// Reads an amount that names its currency: `45 EUR`, `EUR 45,50`, `€5`.
 ///
 /// # Errors
-/// The text lacks a currency, or is no amount in it; the text of the error states what is expected.
+/// The text lacks a currency, or is no amount in it; the text of the error states the expected form.
 pub fn typed_money(text: &str) -> Result<Amount, String> {
     let (figure, name) = figure_and_name(text);
     let name = name.ok_or_else(|| format!("`{text}` lacks its currency"))?;
@@ -199,7 +199,7 @@ pub fn typed_money(text: &str) -> Result<Amount, String> {
 }
 
 fn other_name(name: &str, currency: Currency) -> String {
-    format!("it is told in `{name}` where {currency} is meant")
+    format!("it is written in `{name}` where {currency} is meant")
 }
 
 fn is_named(currency: Currency, name: &str) -> bool {
@@ -261,7 +261,7 @@ fn read_typed(text: &str, figure: &str, currency: Currency) -> Result<Amount, St
     let major = match readings {
         [Some(point), Some(comma)] if point != comma => {
             match (decimals, figure.contains('.')) {
-                // Without decimals a mark can only separate thousands; three decimals are what is written behind a point.
+                // Without decimals a mark can only separate thousands; three decimals stand behind a point.
                 (0, _) => point.max(comma),
                 (3, true) => point,
                 // A leading zero has no separator of thousands after it.
@@ -409,8 +409,8 @@ mod tests {
             assert_eq!(read(text), Ok("-110.70".to_owned()), "{text}");
         }
         for (text, why) in [
-            ("110,70 $", "`110,70 $`: it is told in `$` where EUR is meant"),
-            ("USD 5", "`USD 5`: it is told in `USD` where EUR is meant"),
+            ("110,70 $", "`110,70 $`: it is written in `$` where EUR is meant"),
+            ("USD 5", "`USD 5`: it is written in `USD` where EUR is meant"),
             ("110.7 €", "`110.7 €` is not an amount with a decimal comma"),
             ("110.7 €", "decimal_mark = \"point\""),
             ("5 pieces", "`5 pieces` is not an amount"),

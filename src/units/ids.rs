@@ -88,7 +88,7 @@ macro_rules! text_id {
             /// Checks the text and makes the id.
             ///
             /// # Errors
-            /// What is wrong with it; a card's number is not repeated.
+            /// The fault in it; a card's number is not repeated.
             pub fn new(text: &str) -> Result<$name, IdError> {
                 check_text($what, $max, text)?;
                 if has_issued_card_number(text.as_bytes()) {

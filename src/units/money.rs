@@ -351,7 +351,7 @@ impl Cost {
         Ok(Amount { minor, currency: self.currency })
     }
 
-    /// The smallest amount that covers this cost: for limits and holds, never for what is captured.
+    /// The smallest amount that covers this cost: for limits and holds, never for the captured amount.
     ///
     /// # Errors
     /// [`MoneyError::Overflow`] beyond ±9.2·10¹⁸ minor units.

@@ -31,7 +31,7 @@ impl Mono {
 /// Both clocks at the moment a command is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// The wall clock: what is written on receipts and compared with a hold's expiry.
+    /// The wall clock: written on receipts, and compared with a hold's expiry.
     pub wall: Timestamp,
     /// The monotonic clock: what time-outs are measured with.
     pub mono: Mono,

@@ -177,7 +177,7 @@ where
     }
 }
 
-/// A stream that breaks when nothing of what is written to it is taken for too long.
+/// A stream that breaks when none of its bytes are taken for too long.
 struct Stalling {
     tcp: TcpStream,
     stalled: Option<Pin<Box<Sleep>>>,

@@ -177,7 +177,7 @@ impl Console {
         Ok(Console { address, probes: probes_at, token, shared, stop: Some(stop), thread: Some(thread), file: None })
     }
 
-    /// Shows a gate, with what is measured beside its views. The command line finds it by a file in the data directory.
+    /// Shows a gate, with measured figures beside its views. The command line finds it by a file in the data directory.
     pub fn show(&mut self, views: Arc<Views>, collectors: Vec<Collector>, data: Option<&Path>) -> io::Result<()> {
         self.shared.exporter.collect(prometheus::collector(&views));
         for collector in collectors {

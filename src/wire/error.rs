@@ -81,7 +81,7 @@ pub enum LinkError {
     #[error("a frame was begun and not finished within {} s", limits::FRAME_TIMEOUT.whole_secs())]
     FrameTimeout,
     /// No frame arrived within the time-out.
-    #[error("nothing was heard for {} s", .0.whole_secs())]
+    #[error("nothing was received for {} s", .0.whole_secs())]
     Silent(TimeSpan),
     /// The peer announced the end of the connection.
     #[error("the peer went away: {} {}", .0.code, visible(&.0.text))]
@@ -164,8 +164,8 @@ pub enum SendError {
     /// The link has ended; messages that are not durable at the peer are repeated on the next one.
     #[error("the link is closed")]
     Closed,
-    /// No charger said Hello on this channel.
-    #[error("no charger said Hello on channel {0}")]
+    /// No charger sent Hello on this channel.
+    #[error("no charger sent Hello on channel {0}")]
     ChannelUnknown(Channel),
     /// The message does not fit a frame.
     #[error(transparent)]

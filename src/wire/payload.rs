@@ -1,6 +1,6 @@
 //! Between the schema's types and the domain's: what all messages have in common.
 //!
-//! Parsing happens once, here: what is missing, out of range or not a text id is an error that names the field.
+//! Parsing happens once, here: a field that is missing, out of range or not a text id is an error that names the field.
 
 use super::schema;
 use crate::limits;

@@ -184,7 +184,11 @@ fn an_upgrade_that_is_killed_at_any_step_is_finished_by_the_next() {
             .spawn()
             .unwrap();
         let progress = BufReader::new(child.stderr.take().unwrap());
-        progress.lines().map_while(Result::ok).find(|line| line.contains(step.as_str())).expect("every step is told");
+        progress
+            .lines()
+            .map_while(Result::ok)
+            .find(|line| line.contains(step.as_str()))
+            .expect("every step is reported");
         // SIGKILL, unless it is faster.
         let _ = child.kill();
         child.wait().unwrap();

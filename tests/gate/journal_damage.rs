@@ -218,7 +218,7 @@ fn damage_is_named_or_harmless_wherever_it_strikes() {
     assert!(outcomes.whole > 0 && outcomes.cut > 0 && outcomes.named > 0, "{outcomes:?}");
 }
 
-/// What is whole comes over, and the new directory opens and goes no further than the old one was whole.
+/// Intact data comes over, and the new directory opens and goes no further than the old one was whole.
 fn rescue(data: &Path, to: &Path, left: &[journal::Left], what: &str) {
     let rescued = journal::rescue(data, to).unwrap();
     let found = open(to).unwrap_or_else(|failure| panic!("{what}: {failure}"));

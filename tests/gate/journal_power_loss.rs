@@ -47,7 +47,7 @@ fn crash_images_of_the_flush_alone_lose_what_was_confirmed() {
 enum Sync {
     /// Everything that was in the file when a commit returned.
     Ours,
-    /// What was in the file when it was opened: sled's flush tells the system to begin writing, and not to tell the
+    /// What was in the file when it was opened: sled's flush asks the system to begin writing, and not to tell the
     /// disk to finish.
     FlushAlone,
 }
@@ -144,7 +144,7 @@ fn open_at_last(data: &Path) -> Result<DataDir, Failure> {
 }
 
 fn replay(store: Box<dyn Store>, confirmed: &Sequences) -> Result<Log, String> {
-    // What was trimmed is not there any more; what is there is whole.
+    // What was trimmed is not there any more; the rest is whole.
     let floor = store.mark().map(|mark| mark.floor).unwrap_or_default();
     let mut base = none();
     for (partition, floor) in (0..).map(PartitionId).zip(floor) {

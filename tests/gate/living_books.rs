@@ -217,7 +217,7 @@ fn a_top_up_that_fails_or_is_charged_back_leaves_the_account() {
     kinds.sort_unstable();
     assert_eq!(kinds, ["top-up", "top-up", "top-up charged back", "top-up failed"]);
 
-    // The capture and its chargeback are settled: the processor owes nothing, and nobody bears a loss.
+    // The capture and its chargeback are settled: the processor owes nothing, and no peer bears a loss.
     let moved = |name: &str, text: &str| {
         let path = bench.gate.data_dir().join(name);
         std::fs::write(&path, text).unwrap();
@@ -365,7 +365,7 @@ fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere(
     assert_eq!(bench.verb(&["ledger", "export", "--format", "hledger"]).1, journal);
     assert_eq!(bench.json(&["account", "show", "fleet-7"])["credentials"][0], shown.as_str());
 
-    // What is given back has a credit note of its own, which names the invoice.
+    // The refunded amount has a credit note of its own, which names the invoice.
     bench.until("the processor is back", || service.report(false).connections_open == 1);
     let (code, _, error) = bench.verb(&["refund", &first, "--amount", "99 EUR"]);
     assert!(code == 4 && error.contains("only 1.37 EUR can be given back"), "{code}: {error}");

@@ -1,4 +1,4 @@
-//! Mistakes that users make: each has one exit code, and a text that names what is wrong and what to do.
+//! Mistakes that users make: each has one exit code, and a text that names the fault and what to do.
 
 use crate::common::skipped_without;
 use serde_json::Value;
@@ -306,7 +306,7 @@ fn refund_asks_a_person(gate: &Running, ids: &[String]) {
     assert_eq!(code, 0, "{shown}");
     assert!(shown.contains(&format!("is asked: refund EUR {amount}")), "{shown}");
     assert_eq!(left(paid).0, None, "nothing is left to give back");
-    // What is said is not asked about, and a script is never asked.
+    // An order that names it is not asked about, and a script is never asked.
     let (code, shown) = gate.on_a_terminal(&format!("refund {} --amount 0.01", ids[1]), "");
     assert!(!shown.contains("[y/N]"), "{code}: {shown}");
 }

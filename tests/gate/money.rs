@@ -293,7 +293,7 @@ fn what_is_false_changes_nothing_and_is_told_its_number() {
         ] {
             assert_eq!(bank.answers(number, &authorize, approved(amount)).await, code, "{amount}");
         }
-        assert!(stand.came.is_empty(), "the driver has heard nothing of all this");
+        assert!(stand.came.is_empty(), "the driver got no message of all this");
 
         // The true answer; the same again; its number with another body; another outcome under another number.
         assert_eq!(bank.answers(9, &authorize, approved(eur(2_000))).await, 0);
@@ -349,7 +349,7 @@ fn an_operator_sees_gives_back_and_drains_what_a_processor_holds() {
         capture.id.payment().session()
     });
     let id = session.to_string();
-    // Put away by now, or soon: what is ordered finds it in either place.
+    // Put away by now, or soon: the ordered amount finds it in either place.
     std::thread::sleep(Duration::from_millis(600));
 
     let (code, document) = verb(&gate, &["refund", &id, "--amount", "0.20", "--dry-run"]);

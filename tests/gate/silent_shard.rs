@@ -41,7 +41,7 @@ impl ChargerOutlet for Hanging {
     fn close(&self, _: Channel, _: Code) {}
 }
 
-/// Hangs a shard until what is returned is dropped.
+/// Blocks a shard until the returned value is dropped.
 fn hang(shard: &Addr<ShardActor>) -> mpsc::Sender<()> {
     let (go_on, blocked) = mpsc::channel();
     let connection = ConnectionId(u64::MAX);

@@ -159,7 +159,7 @@ fn old_spellings_are_understood_and_not_shown() {
     for (typed, now) in OLD_SPELLINGS {
         let output = Command::new(env!("CARGO_BIN_EXE_wattstile")).args(typed).output().unwrap();
         let printed = String::from_utf8(output.stderr).unwrap();
-        // What is missing is a value or another argument, never the old spelling itself.
+        // The missing part is a value or another argument, never the old spelling itself.
         assert!(!printed.contains("unexpected argument") && !printed.contains("unrecognized"), "{typed:?}: {printed}");
         let (old, verb) = typed.split_last().unwrap();
         let help = |verb: &[&str]| {

@@ -318,7 +318,7 @@ fn promotional_money_lapses_except_where_a_session_holds_it() {
     assert_eq!(bench.ask(hold(2, 1)), Err("no_funds".into()), "money that is due cannot be reserved any more");
     assert_eq!(bench.order_once(Command::ExpirePromotions), None);
     assert_eq!(bench.account.opened().unwrap().posted().promotional, 300);
-    assert_eq!(next_deadline(&bench.account), None, "what is held does not wake anybody");
+    assert_eq!(next_deadline(&bench.account), None, "a hold arms no timer");
 
     assert_eq!(bench.ask(capture(1, 2, 100)), Ok(100));
     assert_eq!(next_deadline(&bench.account), expires_at);

@@ -85,7 +85,7 @@ pub struct Document {
     pub id: OpId,
     /// When it became final, by the partition that made it; the same in every repetition.
     pub final_at: Timestamp,
-    /// What is to be paid; negative in a credit note.
+    /// The amount to pay; negative in a credit note.
     pub total: Amount,
     /// The taxes in it, with the sign of the total.
     pub taxes: Vec<(Tax, Amount)>,

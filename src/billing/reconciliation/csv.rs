@@ -82,7 +82,7 @@ pub fn read_csv(file: impl Read, map: &ColumnMap, currency: Currency) -> Result<
     read_rows(file, map, currency)?.all()
 }
 
-/// Reads a settlement file: the rows that are good, and what is wrong with the others.
+/// Reads a settlement file: the rows that are good, and the fault in the others.
 ///
 /// # Errors
 /// When the map or the table as a whole cannot be used: a column that is not there, bytes that are not text.

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub enum Verdict {
     /// It settles an operation of ours.
     Matched(OpId),
-    /// It settles an operation for another amount; what is beyond it is in suspense.
+    /// It settles an operation for another amount; the excess is in suspense.
     Differs {
         /// The operation.
         operation: OpId,

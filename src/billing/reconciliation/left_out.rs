@@ -134,7 +134,7 @@ impl<'f> LeftOut<'f> {
         if what.is_empty() { Ok(()) } else { Err(CsvError::LeftOut { what: what.join("; "), write: write.join(", ") }) }
     }
 
-    /// Tells the lines without an amount, all in one, and what would read them.
+    /// Reports the lines without an amount, all in one, and what would read them.
     pub(super) fn show_empty(&self, bad: &mut BadRows) {
         if self.empty == 0 {
             return;

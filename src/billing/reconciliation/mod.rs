@@ -163,7 +163,7 @@ pub struct SettlementLine {
     pub gross: Amount,
     /// The processor's fee; above zero when it takes something.
     pub fee: Amount,
-    /// What is paid out for it.
+    /// The amount paid out for it.
     pub net: Amount,
 }
 

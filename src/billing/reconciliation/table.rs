@@ -44,7 +44,7 @@ fn of_encoding(what: String) -> TextFault {
 /// Reads a whole file as text, at most `bytes_max`. Carriage returns become line feeds.
 ///
 /// # Errors
-/// Says what is wrong, with the byte's place and line where the encoding is.
+/// Names the fault, with the byte's place and line where the encoding is.
 pub fn read_text(file: impl Read, encoding: Encoding, bytes_max: u64) -> Result<String, TextFault> {
     let mut bytes = Vec::new();
     file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(fault)?;
@@ -123,7 +123,7 @@ pub fn open(text: &str, separator: u8) -> Result<Table<'_>, String> {
     }
 }
 
-/// Looks for columns in a line of names, and keeps what is wrong with it.
+/// Looks for columns in a line of names, and keeps the fault in it.
 pub struct Finder<'h> {
     names: &'h csv::StringRecord,
     looked_for: usize,
@@ -137,7 +137,7 @@ impl<'h> Finder<'h> {
         Finder { names, looked_for: 0, missing: Vec::new(), doubled: Vec::new() }
     }
 
-    /// Where the column stands; one that is not there, or there twice, is told by [`Finder::done`].
+    /// Where the column stands; one that is not there, or there twice, is reported by [`Finder::done`].
     pub fn find(&mut self, name: &str) -> usize {
         self.find_by(name, |found| found == name)
     }
@@ -214,7 +214,7 @@ impl<'h> Finder<'h> {
     }
 }
 
-/// What is wrong with a row that has another number of fields than the line of names.
+/// The fault in a row that has another number of fields than the line of names.
 pub fn wrong_fields(record: &csv::StringRecord, expected: usize) -> String {
     let found = record.len();
     let likely = if found > expected {
@@ -244,7 +244,7 @@ const BAD_ROWS_LISTED: usize = 100;
 pub struct BadRows {
     /// Their number.
     pub count: u64,
-    /// The first hundred, by line, column, value and what is expected.
+    /// The first hundred, by line, column, value and expected form.
     #[serde(rename = "told")]
     pub listed_rows: Vec<String>,
     /// How many of them those are.
@@ -261,7 +261,7 @@ impl BadRows {
         self.push_several(1, row);
     }
 
-    /// Adds rows that are told in one.
+    /// Adds rows that are reported in one.
     pub fn push_several(&mut self, count: u64, row: impl ToString) {
         self.count = self.count.saturating_add(count);
         if self.listed_rows.len() < BAD_ROWS_LISTED {

@@ -252,7 +252,7 @@ fn a_map_that_leaves_out_a_side_is_refused_once_with_what_to_write() {
          skip = {{ \"Type\" = [\"Fee\", \"MerchantPayout\"] }}"
     );
     assert_eq!(bad.mend.as_deref(), Some(&*mend));
-    // What is told to write reads the file.
+    // The suggested map reads the file.
     for map in [format!("{gross}\n{net}"), format!("{no_net}\n{net}")] {
         let lines = read(&map, &file).unwrap();
         let figures: Vec<(i64, i64, i64)> =
@@ -361,7 +361,7 @@ fn files_in_other_encodings_and_minor_units_are_read() {
     let lines = read(minor, b"Export of May\ngross,cur\n800000,ISK\n150,EUR\n").unwrap();
     assert_eq!(lines.iter().map(|line| line.gross.to_string()).collect::<Vec<_>>(), ["ISK 8000", "EUR 1.50"]);
     assert!(read("fee = \"fee\"", b"fee\n1\n").unwrap_err().to_string().contains("neither `gross` nor `net`"));
-    // Lines are counted however they end, and a character that no text has is told with its place.
+    // Lines are counted however they end, and a character that no text has is reported with its place.
     for file in ["gross\r1\rmuch\r", "gross\r\n1\r\nmuch\r\n", "\u{feff}gross\n1\nmuch", "gross\r\n1\rmuch\n"] {
         let error = read("gross = \"gross\"", file.as_bytes()).unwrap_err().to_string();
         assert!(error.starts_with("line 3, column `gross`: `much`"), "{file:?}: {error}");
@@ -436,7 +436,7 @@ fn a_chargeback_without_a_dispute_is_in_suspense_and_extra() {
     assert_eq!(verdicts, [Verdict::Extra(WhyExtra::NoDispute)]);
     assert_eq!(figures, [-100_000_000, 0, 0, -100_000_000]);
 
-    // With a dispute of 1.09, as much is settled; what is beyond it is in suspense.
+    // With a dispute of 1.09, as much is settled; the excess is in suspense.
     let disputed = Ours { operation: op(1), ..ours(1, Flow::Dispute, 109) };
     let capture = PaymentId::new(at(0), PartitionId(1), 1).operation(7);
     let (verdicts, figures) =
@@ -559,7 +559,7 @@ fn what_was_told_before_settles_nothing_and_costs_nothing() {
 }
 
 proptest! {
-    /// L16: what is settled and what is in suspense is together what the batch paid out.
+    /// L16: the settled amount and the amount in suspense are together what the batch paid out.
     #[test]
     fn l16_settled_and_suspense_are_the_whole_batch(
         operations in proptest::collection::vec((any::<bool>(), 1_i64..500), 0..20),
@@ -580,7 +580,7 @@ proptest! {
             let known = operations.get(usize::try_from(number).unwrap()).filter(|_| same);
             let cents = known.map_or(cents, |ours| ours.amount.minor);
             let line = line(row, kind, Some(op(number)), sign * cents, fee);
-            // Some are wrong about what is paid out, or about the way money goes.
+            // Some are wrong about the amount paid out, or about the way money goes.
             match other {
                 7 => SettlementLine { net: eur(line.net.minor + 13), ..line },
                 8 => SettlementLine { gross: eur(-line.gross.minor), net: eur(-line.gross.minor - fee), ..line },

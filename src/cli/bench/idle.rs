@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// Measure the memory of connections on which nothing happens
 ///
-/// Chargers connect over mutual TLS from another process, say hello, and fall silent. What the gate's resident memory grew
+/// Chargers connect over mutual TLS from another process, send Hello, and fall silent. What the gate's resident memory grew
 /// by, after the first few hundred, is divided by their number.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  wattstile bench idle --connections 5000\n\n\

@@ -222,7 +222,7 @@ impl Bench {
         }
     }
 
-    /// Batches to the writer and back, and what is durable to `left`.
+    /// Batches go to the writer and back, and durable ones to `left`.
     fn pump(&mut self, wait: bool, left: &mut dyn FnMut(Left)) {
         while let Some(batch) = self.shard.take_batch() {
             self.writer.to.send(batch).expect("the writer lives");

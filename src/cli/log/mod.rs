@@ -52,7 +52,7 @@ impl Log {
         Ok(Log { level, limiter, json })
     }
 
-    /// Changes what is written.
+    /// Changes the level of the log.
     ///
     /// # Errors
     /// The level cannot be understood; the old one stays.

@@ -40,7 +40,7 @@ pub(super) struct Import {
     /// Take it although the processor never connected and is not configured
     #[arg(long)]
     new_processor: bool,
-    /// Only say what would be booked
+    /// Only show what would be booked
     #[arg(long)]
     dry_run: bool,
 }
@@ -151,7 +151,7 @@ impl Answer<'_> {
         wrong == 0 && self.skipped.is_empty() && self.faults().next().is_none()
     }
 
-    /// What is wrong with the lines themselves, by their places in the file.
+    /// The fault in the lines themselves, by their places in the file.
     fn faults(&self) -> impl Iterator<Item = BatchFault> + '_ {
         let currency = self.view.batch.currency.parse().ok();
         let faults =
@@ -216,7 +216,7 @@ impl Answer<'_> {
         if let Some(same) = &batch.same_as {
             writeln!(
                 out,
-                "  {BAD}told twice{BAD:#}  every line stands in batch {same} already; nothing of it is settled again"
+                "  {BAD}listed twice{BAD:#}  every line stands in batch {same} already; nothing of it is settled again"
             )?;
             let hint = "to take this one out of suspense, take it back: wattstile recon revert";
             writeln!(out, "  {WARNING}hint{WARNING:#}     {hint} {} --processor {}", batch.batch, batch.processor)?;

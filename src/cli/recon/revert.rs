@@ -16,7 +16,7 @@ pub(super) struct Revert {
     /// Why it is taken back; the report shows it
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Only say what would be taken back
+    /// Only show what would be taken back
     #[arg(long)]
     dry_run: bool,
 }

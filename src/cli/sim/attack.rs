@@ -191,7 +191,7 @@ fn trouble(Trouble(why): Trouble) -> CliError {
     CliError::failed(why)
 }
 
-/// The gate that is attacked, and what is known of it.
+/// The gate that is attacked, and its known state.
 struct Target<'a> {
     ways: Arc<Ways>,
     /// The tariff of its chargers, if costs are to be checked.
@@ -262,7 +262,7 @@ fn attack(args: &Args, attackers: &[Attacker], target: Target<'_>, output: &Outp
     })
 }
 
-/// What is under way at the gate when the time is over, or nothing any more.
+/// Work under way at the gate when the time is over, if any.
 fn rest(source: &Source, within: Duration) -> Result<Rest, CliError> {
     let deadline = Instant::now() + within;
     loop {

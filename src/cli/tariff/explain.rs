@@ -97,7 +97,7 @@ impl Row {
     }
 }
 
-/// Lists the tariffs in the JSON files of a folder; one that is no tariff is listed with what is wrong.
+/// Lists the tariffs in the JSON files of a folder; one that is no tariff is listed with the fault.
 pub fn list(args: ListArgs, output: &Output) -> Result<Exit, CliError> {
     let mut rows = Vec::new();
     let json = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");

@@ -32,7 +32,7 @@ pub(in crate::journal) struct ClosedSegment {
     pub content: Content,
 }
 
-/// What is known of a database's file.
+/// The known state of a database's file.
 #[derive(Clone, Debug)]
 pub(in crate::journal) enum Content {
     /// Not read yet.

@@ -29,7 +29,7 @@ pub struct SledStore {
     generation_blocks: u64,
     /// What is only read any more, the oldest first.
     past: Vec<ClosedSegment>,
-    /// What is written, once something is.
+    /// The newest file, once something is written.
     current: Option<Database>,
     /// The first block of the database that the helper is preparing, until that is the current one.
     asked: Option<u64>,

@@ -1,4 +1,4 @@
-//! The part of a list that is wanted, and the first of what is found.
+//! The wanted part of a list, and the first matching items.
 //!
 //! A list is ordered by a key of its items that never changes, and a page begins behind a key, not behind a count: items that
 //! come and go meanwhile move no other one out of its page or into a second one.
@@ -24,7 +24,7 @@ impl<K> Page<K> {
     }
 }
 
-/// The first of what is offered, by key and each key once: never more than a page and one.
+/// The first offered items, by key and each key once: never more than a page and one.
 #[derive(Debug)]
 pub struct First<K, T> {
     after: Option<K>,

@@ -44,7 +44,7 @@ impl SettlementBatches {
 #[derive(Clone, Copy, Debug)]
 pub struct DueBatches;
 
-/// What is to be done about a batch.
+/// The work to do about a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
     /// The batch.
@@ -138,7 +138,7 @@ fn moved(partitions: &[Partition], page: &Page<PaymentId>) -> Vec<(PaymentId, Mo
             let operations = settlement::moved(&top_up.payment, top_up.opened_at);
             if !operations.is_empty() {
                 let (payable_minor, net_minor) = (top_up.payable_minor(), settlement::kept(&top_up.payment));
-                // What is given back of a top-up is not credited.
+                // The refunded amount of a top-up is not credited.
                 first.offer(top_up.id, Moved { payable_minor, net_minor, refunded_minor: 0, operations });
             }
         }

@@ -1,4 +1,4 @@
-//! For any scenario of the meter and any answers of the processor, the cost stays within what is authorized.
+//! For any scenario of the meter and any answers of the processor, the cost stays within the authorized amount.
 //!
 //! The slack that physics needs is `stop_latency`: what the session may cost in that time at the connector's full power is
 //! kept back. Two thirds of it are for the next reading to come, or for the clock to notice that none does; in the last

@@ -87,7 +87,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// A charger has said hello.
+    /// A charger has sent Hello.
     fn new() -> Stage {
         let now = Scene::beginning();
         let store = Box::new(MemoryStore::new(64));

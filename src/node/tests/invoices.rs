@@ -153,7 +153,7 @@ fn a_sale_in_two_parts_has_the_taxes_of_the_whole() {
     assert_eq!(taxes, i128::from(issued.document.taxes[0].1.minor));
 }
 
-/// What is given back is credited, piece by piece, and the pieces are the whole: total and taxes.
+/// The refunded amount is credited, piece by piece, and the pieces are the whole: total and taxes.
 #[test]
 fn a_refund_in_pieces_makes_credit_notes_that_take_the_invoice_back() {
     let mut scene = Scene::new();

@@ -262,7 +262,7 @@ fn an_operators_drain_outlives_the_process_and_a_snapshot() {
     let drained = |scene: &Scene| scene.shard.node_config().routing.routes().registry.drained.contains(&acme());
     assert!(drained(&scene));
     let mut scene = begun_anew(scene);
-    assert!(drained(&scene), "the log tells");
+    assert!(drained(&scene), "the log names it");
     // Both connect again; the drained one gets nothing, whatever it declares.
     for processor in [acme(), other()] {
         scene.shard.node_config().routing.list(&processor, &listed());

@@ -31,7 +31,7 @@ fn hand_over(scene: &mut Scene, part: &SettlementPart) {
     scene.take(Input::Settlement(Box::new(read), reply));
 }
 
-/// What the reconciler does: lay every part that is not booked beside what was captured, and take back what is ordered.
+/// What the reconciler does: lay every part that is not booked beside what was captured, and take back the ordered amount.
 fn book(scene: &mut Scene, ours: &[Ours]) {
     let (mut bookings, mut reversals) = (Vec::new(), Vec::new());
     let facts = Facts { ours: ours.to_vec(), ..Facts::default() };

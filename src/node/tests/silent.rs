@@ -65,7 +65,7 @@ fn f35_a_silent_charger_is_settled_on_the_last_known_total_and_what_it_tells_lat
     assert!(
         received.iter().any(|message| matches!(message, ToCharger::MeterAck(ack) if ack.up_to == 2))
             && received.iter().any(|message| matches!(message, ToCharger::StopNow { .. })),
-        "taken, and it is told again that the session is over: {received:?}"
+        "taken, and it is notified again that the session is over: {received:?}"
     );
     scene.stop(1, 3, 650);
     let received = scene.received();

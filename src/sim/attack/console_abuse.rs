@@ -25,7 +25,7 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(60);
 
 async fn attack(field: Field) -> Result<(), Trouble> {
     let Some(console) = field.ways.console.clone() else {
-        return Err(Trouble("where the console is was not said".to_owned()));
+        return Err(Trouble("the address of the console was not given".to_owned()));
     };
     names_and_tokens(&field, &console).await?;
     scrapes(&field, &console).await?;

@@ -12,7 +12,7 @@ pub(super) const ATTACKER: Attacker = Attacker {
     name: "evil-answers",
     findings: "held well",
     does: "answers with other currencies, larger amounts, amounts below zero, other holds, for unknown operations, and \
-           with the contrary of what it said before",
+           with the contrary of its answer before",
     expects: "each is refused (501 to 507) and changes nothing; the right answers beside them count",
     pause: Duration::from_secs(2),
     currency: 756,

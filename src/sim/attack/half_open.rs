@@ -22,7 +22,7 @@ pub(super) const ATTACKER: Attacker = Attacker {
 const SILENT: usize = 300;
 const HALF: usize = 100;
 const GREETINGLESS: u64 = 20;
-/// The handshake's deadline is 5 s, and what is beyond it is for a machine that is busy.
+/// The handshake's deadline is 5 s, and the rest is for a busy machine.
 const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A ClientHello record that promises more than comes.

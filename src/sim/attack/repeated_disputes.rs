@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(super) const ATTACKER: Attacker = Attacker {
     name: "repeated-disputes",
     findings: "S10",
-    does: "three disputes of the whole of one capture, two of them lost, then the capture is said to have failed",
+    does: "three disputes of the whole of one capture, two of them lost, then the capture is reported as failed",
     expects: "one dispute is taken and lost, the others are refused (504, 507, 510); the books lose the capture once",
     pause: Duration::from_secs(4),
     currency: 752,

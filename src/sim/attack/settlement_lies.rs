@@ -15,7 +15,7 @@ pub(super) const ATTACKER: Attacker = Attacker {
     findings: "S11, S13",
     does: "a chargeback of -1,000,000.00 without a dispute, lines for unknown operations, amounts at the ends of their \
            range, a trailer that does not fit",
-    expects: "batches that do not add up are refused (509); the others end booked, and their lines are told as extra",
+    expects: "batches that do not add up are refused (509); the others end booked, and their lines are listed as extra",
     pause: Duration::from_secs(25),
     currency: 578,
     attack: |field| Box::pin(attack(field)) as Attacking,
@@ -100,13 +100,13 @@ async fn listed_as_extra(field: &Field, processor: &ProcessorId) -> Result<(), T
         let report = answer.document().unwrap_or_default();
         let extra = report["items"].as_array().cloned().unwrap_or_default();
         if extra.iter().any(|row| row["gross"].as_str().is_some_and(|gross| gross.starts_with("-1000000"))) {
-            field.tally.right("told as extra");
+            field.tally.right("listed as extra");
             return Ok(());
         }
         field.pause(Duration::from_secs(1)).await;
     }
     if field.goes_on() {
-        field.tally.violation("a chargeback without a dispute is not told as extra");
+        field.tally.violation("a chargeback without a dispute is not listed as extra");
     }
     Ok(())
 }

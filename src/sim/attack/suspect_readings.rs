@@ -42,7 +42,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
             Incoming::Message(ToCharger::SessionRejected { code, .. }) if is_doubt(code) => {
                 field.tally.right(code.number().to_string());
             }
-            Incoming::Message(ToCharger::StopNow { .. }) => field.tally.right("told to stop"),
+            Incoming::Message(ToCharger::StopNow { .. }) => field.tally.right("ordered to stop"),
             Incoming::Ended(ended) => return Err(Trouble(ended.text)),
             other => field.tally.violation(format!("reading {sequence} at {at}, {wh} Wh: {other:?}")),
         }

@@ -74,7 +74,7 @@ impl Charger {
     /// Takes up what it wrote down, at `now`.
     ///
     /// # Errors
-    /// What is wrong with the text; the charger is as it was.
+    /// The fault in the text; the charger is as it was.
     pub fn remember(&mut self, memory: &[u8], now: Timestamp) -> Result<(), String> {
         let known: Remembered = serde_json::from_slice(memory).map_err(|error| error.to_string())?;
         if known.version != VERSION {

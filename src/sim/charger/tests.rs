@@ -129,7 +129,7 @@ fn a_session_from_the_credential_to_the_receipt() {
 fn an_unanswered_start_is_repeated_under_the_same_key() {
     let mut charger = charger();
     charger.advance(at(0));
-    assert_eq!(messages_after(&mut charger, 0), [], "nothing is said before the gate has said hello");
+    assert_eq!(messages_after(&mut charger, 0), [], "nothing is sent before the gate's Hello");
     charger.hello(at(0));
     charger.on_message(hello_ack(10, Vec::new()), at(0));
     let first = messages_after(&mut charger, 0);

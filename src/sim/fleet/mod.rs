@@ -450,7 +450,7 @@ impl Runner {
         self.schedule(index);
     }
 
-    /// Lets the chargers do what is due.
+    /// Lets the chargers do everything due.
     fn pass_time(&mut self, now: Now) {
         while let Some(&(at, index)) = self.due.first()
             && at <= now.wall

@@ -96,7 +96,7 @@ pub struct Processor {
     behaves: bool,
 }
 
-/// What is known of an operation id.
+/// The known state of an operation id.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Seen {
     /// How often it came in, lost requests included.

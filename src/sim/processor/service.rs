@@ -83,7 +83,7 @@ struct State {
     memory: Option<Memory>,
     /// Its store failed: it sends nothing more.
     dead: bool,
-    /// What is to be done when, in order of time and then of decision; `Close` only on the connection it names.
+    /// Actions with their time, in order of time and then of decision; `Close` only on the connection it names.
     events: BTreeMap<(Instant, u64), (u64, Act)>,
     next_number: u64,
     greetings: u64,

@@ -222,7 +222,7 @@ impl Checker {
         }
     }
 
-    /// Something else is told to a charger.
+    /// Another message is sent to a charger.
     fn sent_to_charger(&mut self, shard: &Shard, charger: ChargerRef, message: &ToCharger) {
         let partition = &shard.partitions()[usize::from(charger.partition)];
         let Some(hosted) = partition.chargers.get(charger.slot) else { return };

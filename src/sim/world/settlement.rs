@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    /// L16: what is matched and what is in suspense are the lines of the batch, and its trailer. L17: every operation is in a
+    /// L16: the matched amount and the amount in suspense are the lines of the batch, and its trailer. L17: every operation is in a
     /// batch, and what a processor owes is what disputes have taken.
     fn compare_settled(&mut self, moved: &Moved) {
         let mut wrong = Vec::new();

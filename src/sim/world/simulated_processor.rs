@@ -13,7 +13,7 @@ pub(super) struct SimulatedProcessor {
     pub id: ProcessorId,
     pub processor: Processor,
     pub lines: Vec<ProcessorLine>,
-    /// What is to be done when; `Close` only on the connection it names.
+    /// Actions with their time; `Close` only on the connection it names.
     events: BTreeMap<(u64, u64), (usize, Act)>,
     next_number: u64,
     /// When the world's event queue will call next.

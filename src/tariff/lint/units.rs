@@ -100,7 +100,7 @@ pub(super) fn of_component(tariff: &Tariff, component: &Component) -> Vec<(&'sta
             found.push(("unit", message, "OCPI states the price of ENERGY per kWh, not per Wh, in major units"));
         }
         Dimension::Energy if price > high => {
-            let message = format!("{shown} per kWh is more than anybody asks");
+            let message = format!("{shown} per kWh is more than any operator asks");
             found.push((
                 "unit",
                 message,
@@ -113,7 +113,7 @@ pub(super) fn of_component(tariff: &Tariff, component: &Component) -> Vec<(&'sta
             found.push(("unit", message, "OCPI states the price of TIME and PARKING_TIME per hour"));
         }
         Dimension::Time | Dimension::ParkingTime if price > high.saturating_mul(100) => {
-            let message = format!("{shown} per hour is more than anybody asks");
+            let message = format!("{shown} per hour is more than any operator asks");
             found.push((
                 "unit",
                 message,

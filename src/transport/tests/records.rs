@@ -141,7 +141,7 @@ fn a_record_that_promises_too_much_is_refused_with_an_alert() {
     for version in VERSIONS {
         let Ends { mut gate, .. } = Ends::meet(version, 4096);
         assert!(take_in(&mut gate, &[23, 3, 3, 0x48, 0x01], 5).is_err());
-        assert!(!take_sent(&mut gate).is_empty(), "the peer is told");
+        assert!(!take_sent(&mut gate).is_empty(), "the peer is answered");
         assert!(gate.send(b"too late", &mut vec![0; ROOM_BYTES]).is_err());
         assert_eq!(gate.held(), 0);
     }
@@ -155,7 +155,7 @@ fn after_goodbye_nothing_is_heard_and_everything_can_be_said() {
         peer.send_goodbye(&mut vec![0; ROOM_BYTES]).unwrap();
         ciphertext.extend(take_sent(&mut peer));
         peer.send_goodbye(&mut vec![0; ROOM_BYTES]).unwrap();
-        assert_eq!(take_sent(&mut peer), b"", "goodbye is said once");
+        assert_eq!(take_sent(&mut peer), b"", "goodbye is sent once");
         ciphertext.extend_from_slice(b"rubbish");
         assert_eq!(take_in(&mut gate, &ciphertext, ciphertext.len()).unwrap(), b"last");
         assert!(gate.is_at_end());

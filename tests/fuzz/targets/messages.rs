@@ -60,7 +60,7 @@ fuzz_target!(|data: &[u8]| {
     };
     client.send(Channel(1), &FromCharger::Hello(hello), Mono(0), &mut Vec::new()).expect("it fits");
     for message in &sent {
-        client.send(Channel(1), message, Mono(0), &mut again).expect("what was heard can be said");
+        client.send(Channel(1), message, Mono(0), &mut again).expect("what was received can be sent");
     }
     assert_eq!(charger(&again), sent);
 

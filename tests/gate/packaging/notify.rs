@@ -120,7 +120,7 @@ fn an_abstract_socket_is_found_and_without_watchdog_none_is_fed() {
 fn a_manager_that_does_not_listen_is_no_reason_to_end() {
     let mut gate = gate(&[("NOTIFY_SOCKET", "/nonexistent/notify"), ("WATCHDOG_USEC", "nonsense")]);
     gate.start_again();
-    assert!(gate.log().contains("the service manager cannot be told anything"), "{}", gate.log());
+    assert!(gate.log().contains("the service manager cannot be notified"), "{}", gate.log());
     assert_eq!(gate.terminate(), Some(0));
 }
 

@@ -119,7 +119,7 @@ impl<D: Rng> World<D> {
         self.pending.push((stored, decision.effects.into_vec()));
     }
 
-    /// What is pending becomes durable, and its effects leave.
+    /// Pending data becomes durable, and its effects leave.
     fn flush(&mut self) {
         for (events, effects) in std::mem::take(&mut self.pending) {
             for event in &events {

@@ -156,7 +156,7 @@ fn stand_in_gives_energy_up_to_the_floor_and_asks_for_the_money_when_it_can() {
     let authorize = harness.next();
     assert!(matches!(authorize.request, Request::Authorize { stand_in: true, .. }));
     harness.not_sent(&authorize);
-    // The session ends before a request could be sent: what is owed waits for the answer.
+    // The session ends before a request could be sent: the amount owed waits for the answer.
     harness.capture(1_200);
     assert!(!harness.payment.is_settled());
     harness.wait_s(1);

@@ -1,6 +1,6 @@
 //! The whole table: every situation a payment can be in, against every possible command.
 //!
-//! Nothing panics, a refusal changes nothing, what is stored and replayed is the same, the money bounds hold, and from
+//! Nothing panics, a refusal changes nothing, a stored and replayed state is the same, the money bounds hold, and from
 //! every cell of the table the payment still comes to its end.
 
 use super::harness::{Harness, approved, declined, eur, everything, processor, token};

@@ -25,7 +25,7 @@ fn to_open_charger_link(bytes: &[u8]) -> Result<Vec<Received<FromCharger>>, Link
     match &outcome {
         Ok(()) => assert_eq!(link.phase(), Phase::Open),
         Err(error) => {
-            assert_eq!(code_of(&reply), error.code(), "the peer is told why");
+            assert_eq!(code_of(&reply), error.code(), "the peer learns why");
             assert_eq!(link.phase(), Phase::Closed(error.code()));
             assert_eq!(received, [], "nothing of it reaches a machine");
         }

@@ -186,7 +186,7 @@ fn a_drain_ends_at_its_deadline() {
     let mut talk = Conversation::opened(None);
     let deadline = AT.saturating_add(TimeSpan::from_secs(5));
     talk.gate_sends(&ToProcessor::Drain(Drain { deadline, text: "restart".into() })).unwrap();
-    // What is in flight is still finished.
+    // Operations in flight are still finished.
     assert_eq!(talk.processor_sends(&answer(1, Outcome::NotFound)).unwrap().len(), 1);
     assert_eq!(talk.gate.next_deadline(), Some(Mono(5_000)));
     let mut farewell = Vec::new();

@@ -31,7 +31,7 @@ pub(super) struct Found {
     pub exit_again: Option<Option<i32>>,
 }
 
-/// What is under way at the gate in the end.
+/// Work under way at the gate in the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Rest {
     pub sessions: u64,

@@ -1,4 +1,4 @@
-//! One connection of a simulated processor: it dials, sends what is due, and repeats until acknowledged.
+//! One connection of a simulated processor: it dials, sends everything due, and repeats until acknowledged.
 
 use super::*;
 
