@@ -37,6 +37,7 @@ pub use figures::{Figures, Money};
 pub use invoices::{InvoiceRow, NewestDocument, SeriesRow};
 pub use ledger::{BookKey, BooksSummary, ExportFormat, TrialRow, TrialView};
 pub use money::{Draining, Refunding, Releasing, drain_processor, hold_id, refund, release, test_processor};
+pub use named::not_another;
 pub use orders::{BACKUP_TIMEOUT, BackUp, Closing, CreditLimit, Linking, Opening, PresentedCredential};
 pub use orders::{
     Promotion, TopUp, back_up, close_account, link, open_account, promote, reload_keys, set_credit_limit,

@@ -35,7 +35,7 @@ enum Verb {
 struct Show {
     #[command(flatten)]
     which: Which,
-    /// The session's id, or the beginning of it
+    /// The session's id, or the beginning of it, or the receipt's number
     #[arg(required_unless_present = "last")]
     id: Option<String>,
     /// The newest session

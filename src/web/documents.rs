@@ -3,7 +3,7 @@
 use super::paging::{cursor, wanted};
 use super::problem::Problem;
 use super::request::{Answer, Call};
-use crate::api::{ExportFormat, Filter, GRACE, Page, Paged, Report, SESSION_STATES, hold_id};
+use crate::api::{ExportFormat, Filter, GRACE, Page, Paged, Report, SESSION_STATES, hold_id, not_another};
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::verify_receipt;
 use crate::host::wall_clock;
@@ -61,6 +61,7 @@ pub(super) fn hold(call: &Call<'_>) -> Result<Answer, Problem> {
 }
 
 pub(super) fn operation(call: &Call<'_>) -> Result<Answer, Problem> {
+    not_another("an operation", call.text("id"))?;
     let id: OpId = call.segment("id")?;
     found(call.views.operation(id)?, || format!("there is no operation {id}"))
 }
@@ -89,7 +90,7 @@ pub(super) fn invoice(call: &Call<'_>) -> Result<Answer, Problem> {
 pub(super) fn receipt(call: &Call<'_>) -> Result<Answer, Problem> {
     let (width, file) = (call.number("width")?, call.text("file"));
     let (id, form) = file.rsplit_once('.').unwrap_or((file, "json"));
-    let id = call.views.session_named(id)?;
+    let id = call.views.session_of_receipt(id)?;
     let missing = || Problem::not_found(format!("session {id} has no receipt (yet)"));
     let json = call.views.receipt(id)?.ok_or_else(missing)?;
     let signed = || verify_receipt(json.as_bytes(), None).map_err(Problem::internal);

@@ -41,6 +41,7 @@ pub(super) fn close(call: &Call<'_>) -> Ordered {
 }
 
 pub(super) fn stop(call: &Call<'_>) -> Ordered {
+    call.no_members()?;
     Ok(Answer::Json(api::stop_session(call.views, call.segment("id")?)?))
 }
 
@@ -60,6 +61,7 @@ pub(super) fn drain(call: &Call<'_>) -> Ordered {
 }
 
 pub(super) fn test(call: &Call<'_>) -> Ordered {
+    call.no_members()?;
     Ok(Answer::Json(api::test_processor(call.views, &call.segment("id")?)?))
 }
 
@@ -76,6 +78,7 @@ pub(super) fn revert(call: &Call<'_>) -> Ordered {
 }
 
 pub(super) fn reload_keys(call: &Call<'_>) -> Ordered {
+    call.no_members()?;
     Ok(Answer::Json(api::reload_keys(call.views)?))
 }
 

@@ -5,6 +5,7 @@
 use super::problem::Problem;
 use crate::api::Page;
 use crate::limits::{LIST_ITEMS, LIST_ITEMS_MAX};
+use crate::units::visible;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -19,7 +20,7 @@ pub(super) fn wanted<K: DeserializeOwned>(query: &BTreeMap<String, String>, list
     let limit = match query.get("limit") {
         None => LIST_ITEMS,
         Some(text) => text.parse().ok().filter(|limit| (1..=LIST_ITEMS_MAX).contains(limit)).ok_or_else(|| {
-            let shown: String = text.escape_debug().take(32).collect();
+            let shown: String = visible(text).chars().take(32).collect();
             Problem::usage(format!(
                 "limit = {shown}: a page has 1 to {LIST_ITEMS_MAX} items; name a number from 1 to {LIST_ITEMS_MAX}, or leave \
                  it out for {LIST_ITEMS}"

@@ -1,7 +1,7 @@
 //! Refusals over HTTP: a status, and a problem document (RFC 9457) as the body of every answer that is none.
 
 use crate::api::{Refused, Unanswered, Why};
-use crate::units::visible_json;
+use crate::units::{did_you_mean, visible, visible_json};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -45,6 +45,29 @@ impl Problem {
     pub(super) fn method(allowed: &str) -> Problem {
         let message = format!("this address takes {}", allowed.replace(", ", " or "));
         Problem { allow: Some(allowed.to_owned()), ..Problem::new(405, message) }
+    }
+
+    /// The token is missing or wrong; one in the address is not read, because addresses stand in the logs of proxies.
+    pub(super) fn no_token(in_address: bool) -> Problem {
+        let header = "it is sent as `Authorization: Bearer TOKEN`";
+        let why = if in_address { "is not taken from the address" } else { "is missing or wrong" };
+        Problem::new(401, format!("the token {why}; {header}"))
+    }
+
+    /// A parameter that the address does not take.
+    pub(super) fn unknown_parameter(name: &str, known: &[&str]) -> Problem {
+        let shown: String = visible(name).chars().take(32).collect();
+        let meant = match did_you_mean(name, known.iter().copied()) {
+            _ if name == "token" => "the token is sent as `Authorization: Bearer TOKEN`; ".to_owned(),
+            Some(meant) => format!("did you mean `{meant}`? "),
+            None => String::new(),
+        };
+        let known = if known.is_empty() {
+            "this address takes none".to_owned()
+        } else {
+            format!("known: {}", known.join(", "))
+        };
+        Problem::usage(format!("unknown parameter `{shown}`; {meant}{known}"))
     }
 
     /// A failure of the gate itself.

@@ -2,11 +2,17 @@
 
 use super::problem::Problem;
 use crate::api::Views;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
+
+/// The body of an order that takes no members.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoMembers {}
 
 /// A question about a gate or its data, without a method and a body.
 #[derive(Clone, Debug, Default)]
@@ -76,5 +82,36 @@ impl Call<'_> {
     /// The body as a value.
     pub fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         crate::api::object::parse(self.body).map_err(Problem::from)
+    }
+
+    /// Checks the body of an order that its address states in full: it is empty, or an object without members.
+    ///
+    /// # Errors
+    /// As [`Call::body`]; a member, which would be ignored otherwise: `dry_run`, for one.
+    pub fn no_members(&self) -> Result<(), Problem> {
+        match self.body.trim_ascii() {
+            [] => Ok(()),
+            _ => self.body::<NoMembers>().map(|NoMembers {}| ()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_without_members_take_none() {
+        let views = Views::opened(Vec::new(), None);
+        let call = |body: &'static str| {
+            let call = Call { views: &views, named: Vec::new(), query: &BTreeMap::new(), body: body.as_bytes() };
+            call.no_members().map_err(|problem| problem.status)
+        };
+        for body in ["", " ", "{}", " {} "] {
+            assert_eq!(call(body), Ok(()), "{body}");
+        }
+        for body in ["[]", "null", "x", "{} {}", r#"{"dry_run": true}"#] {
+            assert_eq!(call(body), Err(400), "{body}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::api::Views;
 use crate::limits::{CONSOLE_BODY_BYTES, SETTLEMENT_PREVIEW_BYTES_MAX};
 use axum::http::Method;
 use matchit::Router;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// An address and what answers there.
@@ -23,8 +24,8 @@ pub(super) struct Route {
 pub(super) enum Action {
     /// Health and metrics: open to all clients, and independent of other requests. GET and HEAD.
     Probe(Probe),
-    /// A question, by GET.
-    Query(Handler),
+    /// A question, by GET, with the parameters that it takes.
+    Query(Handler, &'static [&'static str]),
     /// An order with a body of at most so many bytes, by POST.
     Order(Handler, usize),
 }
@@ -47,13 +48,20 @@ const fn probe(pattern: &'static str, probe: Probe) -> Route {
     Route { pattern, action: Action::Probe(probe) }
 }
 
-const fn query(pattern: &'static str, handler: Handler) -> Route {
-    Route { pattern, action: Action::Query(handler) }
+const fn query(pattern: &'static str, handler: Handler, parameters: &'static [&'static str]) -> Route {
+    Route { pattern, action: Action::Query(handler, parameters) }
 }
 
 const fn order(pattern: &'static str, handler: Handler) -> Route {
     Route { pattern, action: Action::Order(handler, CONSOLE_BODY_BYTES) }
 }
+
+/// Parameters of every list.
+const LIST: &[&str] = &["limit", "after"];
+/// Parameters of a report on settlement.
+const REPORT: &[&str] = &["processor", "grace_hours"];
+/// Parameters of a list of such a report.
+const REPORT_LIST: &[&str] = &["processor", "grace_hours", "limit", "after"];
 
 /// The whole table. The manual's page on operations lists the same addresses; a test compares them.
 pub(super) static ROUTES: &[Route] = &[
@@ -61,48 +69,52 @@ pub(super) static ROUTES: &[Route] = &[
     probe("/readyz", Probe::Ready),
     probe("/healthz", Probe::Ready),
     probe("/metrics", Probe::Metrics),
-    query("/api/figures", documents::figures),
-    query("/api/sessions", documents::sessions),
-    query("/api/sessions/{id}", documents::session),
+    query("/api/figures", documents::figures, &[]),
+    query("/api/sessions", documents::sessions, &["state", "charger", "id", "limit", "after"]),
+    query("/api/sessions/{id}", documents::session, &[]),
     order("/api/sessions/{id}/stop", orders::stop),
     order("/api/sessions/{id}/refund", orders::refund),
-    query("/api/chargers", documents::chargers),
-    query("/api/accounts", documents::accounts),
+    query("/api/chargers", documents::chargers, &["prefix", "limit", "after"]),
+    query("/api/accounts", documents::accounts, LIST),
     order("/api/accounts", orders::open),
-    query("/api/accounts/{id}", documents::account),
+    query("/api/accounts/{id}", documents::account, &[]),
     order("/api/accounts/{id}/topup", orders::top_up),
     order("/api/accounts/{id}/promotion", orders::promote),
     order("/api/accounts/{id}/link", orders::link),
     order("/api/accounts/{id}/unlink", orders::unlink),
     order("/api/accounts/{id}/limit", orders::limit),
     order("/api/accounts/{id}/close", orders::close),
-    query("/api/processors", documents::processors),
-    query("/api/processors/{id}", documents::processor),
+    query("/api/processors", documents::processors, LIST),
+    query("/api/processors/{id}", documents::processor, &[]),
     order("/api/processors/{id}/drain", orders::drain),
     order("/api/processors/{id}/test", orders::test),
-    query("/api/holds", documents::holds),
-    query("/api/holds/{id}", documents::hold),
+    query("/api/holds", documents::holds, LIST),
+    query("/api/holds/{id}", documents::hold, &[]),
     order("/api/holds/{id}/release", orders::release),
-    query("/api/operations/{id}", documents::operation),
-    query("/api/invoices", documents::invoices),
-    query("/api/invoices/series", documents::invoice_series),
-    query("/api/invoices/series/{id}", documents::series_lines),
-    query("/api/invoices/{number}", documents::invoice),
-    query("/api/receipts/{file}", documents::receipt),
-    query("/api/settlement", documents::settlement),
-    query("/api/settlement/sessions", documents::settled_sessions),
-    query("/api/settlement/differs", documents::settlement_differs),
-    query("/api/settlement/extra", documents::settlement_extra),
-    query("/api/settlement/batches", documents::settlement_batches),
-    query("/api/settlement/batch", documents::settlement_batch),
-    query("/api/settlement/batch/lines", documents::batch_lines),
-    query("/api/settlement/ours", documents::our_operations),
+    query("/api/operations/{id}", documents::operation, &[]),
+    query("/api/invoices", documents::invoices, &["series", "limit", "after"]),
+    query("/api/invoices/series", documents::invoice_series, &["series", "limit", "after"]),
+    query("/api/invoices/series/{id}", documents::series_lines, &[]),
+    query("/api/invoices/{number}", documents::invoice, &[]),
+    query("/api/receipts/{file}", documents::receipt, &["width"]),
+    query("/api/settlement", documents::settlement, REPORT),
+    query("/api/settlement/sessions", documents::settled_sessions, REPORT_LIST),
+    query("/api/settlement/differs", documents::settlement_differs, REPORT_LIST),
+    query("/api/settlement/extra", documents::settlement_extra, REPORT_LIST),
+    query(
+        "/api/settlement/batches",
+        documents::settlement_batches,
+        &["processor", "grace_hours", "batch", "limit", "after"],
+    ),
+    query("/api/settlement/batch", documents::settlement_batch, &["processor", "batch"]),
+    query("/api/settlement/batch/lines", documents::batch_lines, &["processor", "batch", "limit", "after"]),
+    query("/api/settlement/ours", documents::our_operations, &["processor"]),
     order("/api/settlement/parts", orders::bring_part),
     Route { pattern: "/api/settlement/preview", action: Action::Order(orders::preview, SETTLEMENT_PREVIEW_BYTES_MAX) },
     order("/api/settlement/revert", orders::revert),
-    query("/api/ledger", documents::ledger),
-    query("/api/ledger/accounts", documents::ledger_accounts),
-    query("/api/ledger/export", documents::ledger_export),
+    query("/api/ledger", documents::ledger, &[]),
+    query("/api/ledger/accounts", documents::ledger_accounts, LIST),
+    query("/api/ledger/export", documents::ledger_export, &["format", "since"]),
     order("/api/keys/reload", orders::reload_keys),
     order("/api/backup", orders::back_up),
 ];
@@ -111,7 +123,7 @@ impl Action {
     const fn methods(&self) -> &'static [Method] {
         match self {
             Action::Probe(_) => &[Method::GET, Method::HEAD],
-            Action::Query(_) => &[Method::GET],
+            Action::Query(..) => &[Method::GET],
             Action::Order(..) => &[Method::POST],
         }
     }
@@ -138,6 +150,24 @@ pub(super) struct Found {
     pub action: Action,
     /// The named segments, unescaped.
     pub named: Vec<(String, String)>,
+}
+
+impl Found {
+    /// The handler of a question or an order, with the parameters that it takes; none for a probe.
+    ///
+    /// # Errors
+    /// 400 for a parameter that the address does not take: a filter that is misspelt would list everything.
+    pub fn handler(&self, query: &BTreeMap<String, String>) -> Result<Option<Handler>, Problem> {
+        let (handler, known) = match self.action {
+            Action::Probe(_) => return Ok(None),
+            Action::Query(handler, parameters) => (handler, parameters),
+            Action::Order(handler, _) => (handler, &[] as &[&str]),
+        };
+        match query.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(Problem::unknown_parameter(name, known)),
+            None => Ok(Some(handler)),
+        }
+    }
 }
 
 /// Finds the route of a request.
@@ -171,11 +201,10 @@ pub(super) fn is_probe(path: &str) -> bool {
 /// # Errors
 /// As over HTTP: an unknown path, a parameter that is wrong, an item that does not exist, data that cannot be read.
 pub fn get(views: &Views, request: &Request) -> Result<Answer, Problem> {
-    let Found { action, named } = find(&Method::GET, &format!("/api/{}", request.path))?;
-    match action {
-        Action::Query(handler) => handler(&Call { views, named, query: &request.query, body: &[] }),
-        // Neither is an address below /api/ that takes GET.
-        Action::Probe(_) | Action::Order(..) => Err(Problem::not_found("there is nothing under this address")),
+    let found = find(&Method::GET, &format!("/api/{}", request.path))?;
+    match found.handler(&request.query)? {
+        Some(handler) => handler(&Call { views, named: found.named, query: &request.query, body: &[] }),
+        None => Err(Problem::not_found("there is nothing under this address")),
     }
 }
 
@@ -206,6 +235,29 @@ mod tests {
         ] {
             assert_eq!(refused(method, path), (405, Some(allowed.to_owned())), "{path}");
         }
+    }
+
+    #[test]
+    fn unknown_parameters_are_refused_with_the_known_ones() {
+        let views = Views::opened(Vec::new(), None);
+        for (path, name, known) in [
+            ("sessions", "states", "did you mean `state`? known: state, charger, id, limit, after"),
+            ("sessions", "token", "`Authorization: Bearer TOKEN`; known: state"),
+            ("accounts", "prefix", "known: limit, after"),
+            ("figures", "limit", "this address takes none"),
+        ] {
+            let query = [(name.to_owned(), "x".to_owned())].into();
+            let problem = get(&views, &Request { path: path.to_owned(), query }).map(|_| ()).expect_err(path);
+            assert_eq!(problem.status, 400, "{path}");
+            assert!(problem.message.contains(&format!("`{name}`")) && problem.message.contains(known), "{problem}");
+        }
+        let order = find(&Method::POST, "/api/accounts/x/close").map(|found| found.handler(&BTreeMap::new()).is_ok());
+        assert_eq!(order, Ok(true));
+        let refused = find(&Method::POST, "/api/accounts/x/close").unwrap();
+        assert_eq!(
+            refused.handler(&[("dry_run".to_owned(), "true".to_owned())].into()).map(|_| ()).unwrap_err().status,
+            400
+        );
     }
 
     #[test]

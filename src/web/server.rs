@@ -12,12 +12,12 @@ use crate::host::{Durability, replace_file};
 use crate::limits;
 use crate::metrics::{Collector, Exporter, READY};
 use crate::transport::cannot_listen;
-use crate::units::visible_json;
+use crate::units::{visible, visible_json};
 use axum::body::{Body, to_bytes};
 use axum::extract::Query;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -25,9 +25,11 @@ use socket2::{Domain, Protocol, Type};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -56,6 +58,8 @@ pub const ENDPOINT_FILE: &str = "console.json";
 
 /// How long the body of an order may take.
 const BODY_TIME: Duration = Duration::from_millis(limits::CONSOLE_BODY_MAX.ms().unsigned_abs());
+/// How long a body that is refused is read and dropped.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long an answer about readiness, or metrics, is reused for further requests.
 const PROBED_FOR: Duration = Duration::from_millis(250);
 /// Interval at which recorded samples are folded.
@@ -286,40 +290,44 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     let found = routes::find(&head.method, head.uri.path());
     let bytes_max = match &found {
         // Only authorized clients may send more than a usual order has.
-        Ok(Found { action: Action::Order(_, bytes_max), .. }) if shared.lets_in(&head.headers, None) => *bytes_max,
+        Ok(Found { action: Action::Order(_, bytes_max), .. }) if shared.lets_in(&head.headers) => *bytes_max,
         _ => limits::CONSOLE_BODY_BYTES,
     };
+    let text = format!("the body has more than {bytes_max} bytes, or is broken");
+    // A body that states its length is refused by it, before it comes.
+    if body.size_hint().lower() > bytes_max as u64 {
+        tokio::spawn(discard(body));
+        return Problem::new(413, text).into_response();
+    }
     let body = match tokio::time::timeout(BODY_TIME, to_bytes(Body::new(body), bytes_max)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) => {
-            let text = format!("the body is broken, or has more than {bytes_max} bytes");
-            return Problem::new(413, text).into_response();
-        }
+        Ok(Err(_)) => return Problem::new(413, text).into_response(),
         Err(_) => return Problem::new(408, "the body did not come in time").into_response(),
     };
     let _asked = Asked::at(place);
     if let Ok(Found { action: Action::Probe(asked), .. }) = found {
         return probe(&shared, asked).await;
     }
-    let Ok(Query(mut query)) = Query::<BTreeMap<String, String>>::try_from_uri(&head.uri) else {
-        return Problem::usage("what stands behind the question mark cannot be read").into_response();
-    };
-    let token = query.remove("token");
     // Without the token it stays unknown which addresses of the API there are.
     if head.uri.path().starts_with("/api/") {
-        if !shared.lets_in(&head.headers, token.as_deref()) {
-            return Problem::new(401, "the token is missing or wrong").into_response();
+        if !shared.lets_in(&head.headers) {
+            let in_address =
+                head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("token=")));
+            return Problem::no_token(in_address).into_response();
         }
         if shared.views.get().is_none() {
             return shared.not_yet().into_response();
         }
     }
-    let Found { action, named } = match found {
-        Ok(found) => found,
+    let asked = found.and_then(|found| {
+        let query = parameters(&head.uri)?;
+        let handler = found.handler(&query)?;
+        let handler = handler.ok_or_else(|| Problem::not_found("there is nothing under this address"))?;
+        Ok((handler, found.named, query))
+    });
+    let (handler, named, query) = match asked {
+        Ok(asked) => asked,
         Err(problem) => return problem.into_response(),
-    };
-    let (Action::Query(handler) | Action::Order(handler, _)) = action else {
-        return Problem::not_found("there is nothing under this address").into_response();
     };
     let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else {
         return Problem::new(503, "too many questions at once; ask again").into_response();
@@ -336,6 +344,29 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => Problem::internal("the question could not be answered").into_response(),
     }
+}
+
+/// Reads a body that is refused for a moment: a connection that is closed with unread bytes takes its answer with it.
+async fn discard(mut body: Incoming) {
+    let frames = async { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {} };
+    // It ends when the client closes, or here.
+    let _ = tokio::time::timeout(LINGER, frames).await;
+}
+
+/// What stands behind the question mark.
+fn parameters(uri: &Uri) -> Result<BTreeMap<String, String>, Problem> {
+    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
+        return Err(Problem::usage("what stands behind the question mark cannot be read"));
+    };
+    let mut query: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in pairs {
+        if let Some((name, _)) = query.get_key_value(&name) {
+            let shown: String = visible(name).chars().take(32).collect();
+            return Err(Problem::usage(format!("the parameter `{shown}` is there twice")));
+        }
+        query.insert(name, value);
+    }
+    Ok(query)
 }
 
 fn response(answer: Answer) -> Response {
@@ -419,10 +450,10 @@ impl Shared {
         Problem::new(503, format!("the gate is starting: {}", (self.starting)()))
     }
 
-    /// The token is sent as a bearer token or in the address.
-    fn lets_in(&self, headers: &HeaderMap, in_address: Option<&str>) -> bool {
+    /// The token is a bearer token. In an address it would stand in the logs of every proxy.
+    fn lets_in(&self, headers: &HeaderMap) -> bool {
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        bearer.or(in_address).is_some_and(|token| hash(token) == self.token)
+        bearer.is_some_and(|token| hash(token) == self.token)
     }
 }
 

@@ -98,6 +98,9 @@ fn each_step_of_a_request_has_its_time_and_its_size() {
         "POST /api/backup HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{large}",
         large.len()
     ));
+    // The length that it states is refused before it comes.
+    let stated =
+        timed("POST /api/backup HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n{".to_owned());
     let long = "x".repeat(2 * limits::CONSOLE_HEAD_BYTES);
     let long = timed(format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nX: {long}\r\n\r\n"));
     for (slow, status, least, most) in [
@@ -106,6 +109,7 @@ fn each_step_of_a_request_has_its_time_and_its_size() {
         (idle, Some(200), head_max - second, head_max + 3 * second),
         (body, Some(408), body_max - second, body_max + head_max + 3 * second),
         (large, Some(413), Duration::ZERO, head_max),
+        (stated, Some(413), Duration::ZERO, head_max + 3 * second),
         (long, Some(431), Duration::ZERO, head_max),
     ] {
         let (shown, took) = slow.join().unwrap();
