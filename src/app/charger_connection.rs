@@ -24,7 +24,7 @@ pub struct ChargerConnection {
     of_site: Option<Box<(SiteId, Arc<Introduced>)>>,
 }
 
-/// Room for what is read at once, and for what the link answers to it: one for all connections of a thread, since each is
+/// Room for one read, and for what the link answers to it: one for all connections of a thread, since each is
 /// done with it before the next one reads.
 #[derive(Default)]
 struct Scratch {

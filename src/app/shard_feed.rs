@@ -65,7 +65,7 @@ impl ShardFeed {
         }
     }
 
-    /// Tells the shards that the connection is over.
+    /// Notifies the shards that the connection is over.
     pub fn detach(&mut self) {
         let places = self.places.load();
         for shard in &self.attached {
@@ -90,7 +90,7 @@ impl Turns {
     }
 }
 
-/// The shard of these messages is not open here: their chargers come back later, and repeat what is not acknowledged.
+/// The shard of these messages is not open here: their chargers come back later, and repeat unacknowledged messages.
 fn send_away(outlet: &impl ChargerOutlet, messages: Vec<Received<FromCharger>>) {
     let mut channels: Vec<Channel> = messages.into_iter().map(|received| received.channel).collect();
     channels.sort_unstable();

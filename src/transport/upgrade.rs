@@ -66,7 +66,7 @@ pub enum UpgradeError {
 }
 
 impl Denial {
-    /// What the peer and the log are told.
+    /// The text for the peer and the log.
     pub const fn meaning(&self) -> &'static str {
         match self {
             Denial::Unauthorized => "user and password are missing or wrong",

@@ -339,7 +339,12 @@ fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere(
     assert_eq!(whole.0, 0, "{whole:?}");
     let receipt = bench.json(&["receipt", "show", &first]);
     assert_eq!(receipt["receipt"]["issuer"]["name"], "Stadtwerke Musterstadt", "{receipt}");
-    assert!(receipt["receipt"]["number"].as_str().unwrap().starts_with("R-"));
+    // A receipt is found by its number, too; a number that is none, and one of a credit note, are named.
+    let number = receipt["receipt"]["number"].as_str().unwrap();
+    assert!(number.starts_with("R-"), "{number}");
+    assert_eq!(bench.json(&["receipt", "show", number]), receipt);
+    let (code, _, error) = bench.verb(&["receipt", "show", "R-NONE-999999"]);
+    assert!(code == 3 && error.contains("there is no receipt R-NONE-999999"), "{code} {error}");
     let (_, journal, _) = bench.verb(&["ledger", "export", "--format", "hledger"]);
     let trial = bench.json(&["ledger", "trial-balance"]);
     assert_eq!(trial["imbalance_minor"], 0);

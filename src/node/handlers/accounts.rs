@@ -24,7 +24,7 @@ pub(super) fn order(
 ) {
     let cell = partition.find_account(id).and_then(|cell| partition.accounts.get(cell));
     let open = cell.is_some_and(|hosted| matches!(hosted.state(), account::Account::Open(_)));
-    // What is paid out cannot be debited any more: first it is known whether the cards' money stays.
+    // The amount paid out cannot be debited any more: first it is known whether the cards' money stays.
     if matches!(command, account::Command::Close { .. }) && open && partition.top_ups.contests(id) {
         return delivery.reply(Some(reply), Ordered::Refused(account::Rejection::TopUpOpen));
     }

@@ -120,7 +120,7 @@ impl WebSocket {
         self.payload.capacity() + self.control.capacity()
     }
 
-    /// Takes bytes as they come, cut anywhere, and hands on what is whole. Answers to pings and to a close are appended to
+    /// Takes bytes as they come, cut anywhere, and hands on whole messages. Answers to pings and to a close are appended to
     /// `reply`. After a close nothing more is read.
     ///
     /// # Errors
