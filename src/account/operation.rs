@@ -1,7 +1,7 @@
 //! The account as a processor: the same operations as every other, and what it declares about itself.
 
 use super::{Command, Direction};
-use crate::payment::{Capabilities, CredentialKind, Operation, OperationKind, Request};
+use crate::payment::{Capabilities, CredentialKind, Operation, Request};
 use crate::units::{Currency, Fingerprint, TimeSpan};
 
 /// Most operations of one account that may be unanswered at once; what limits them is the mailbox, not the account.
@@ -10,27 +10,14 @@ pub const CAPABILITIES_INFLIGHT_MAX: u32 = 4_096;
 /// Capabilities of the built-in processor, like those that an outside one declares.
 pub fn capabilities(currencies: Vec<Currency>) -> Capabilities {
     Capabilities {
-        kinds: vec![
-            OperationKind::Authorize,
-            OperationKind::Increment,
-            OperationKind::Decrement,
-            OperationKind::Capture,
-            OperationKind::Void,
-            OperationKind::Refund,
-            OperationKind::Inquire,
-        ],
         credentials: vec![CredentialKind::EvAccount, CredentialKind::Rfid],
-        currencies,
         idempotent_replay: crate::limits::ACCOUNT_MEMORY,
-        replay_after_error_safe: true,
-        request_life_max: TimeSpan::from_secs(60),
-        inquiry_authoritative_after: Some(TimeSpan::from_secs(60)),
         increments_max: u8::MAX,
-        overcapture_percent: 0,
-        partial_approval: true,
         multiple_captures: true,
         hold_validity: TimeSpan::from_secs(365 * 24 * 3_600),
         inflight_max: CAPABILITIES_INFLIGHT_MAX,
+        currencies,
+        ..Capabilities::everything(Currency::EUR)
     }
 }
 

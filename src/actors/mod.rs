@@ -16,6 +16,7 @@
 pub use actix::Addr;
 
 pub mod archiver_actor;
+pub mod blocked_shard;
 pub mod directory;
 pub mod hosted_actors;
 pub mod hosting;

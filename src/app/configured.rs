@@ -266,8 +266,3 @@ pub fn make_fingerprint_key(path: &Path) -> Result<(), SetupError> {
     SystemRandom::new().fill(&mut key).expect("the system gives random numbers");
     Ok(write_whole(path, hex::encode(key).as_bytes(), 0o600)?)
 }
-
-/// Whether the configured data directory exists.
-pub fn has_data(config: &Config) -> bool {
-    DataDir::open_any(&config.gate.data_dir.join("data")).is_ok()
-}

@@ -7,12 +7,12 @@
 use super::configured::{self, Tariffs, mac_key};
 use super::keys;
 use crate::config::{Config, Mode};
+use crate::host::cannot_listen;
 use crate::journal::{DataDir, Failure};
 use crate::payment::CredentialKind;
 use crate::payment::routing::{Registry, Wanted};
 use crate::session::first_hold;
 use crate::tariff::{self, Severity};
-use crate::transport::cannot_listen;
 use crate::transport::files::read_secret;
 use crate::transport::identity::ListenerKind;
 use crate::transport::pki_folder::PkiFolder;

@@ -4,8 +4,8 @@ use crate::app::Gate;
 use crate::message::ToProcessor;
 use crate::node::ConnectionId;
 use crate::node::processor::{Callback, Callbacks, ProcessorActor, ProcessorOutlet};
-use crate::payment::{Answer, CallbackId, Capabilities, CredentialKind, OperationKind, Outcome, ProcessorRef, Request};
-use crate::units::{Amount, Currency, ProcessorId, TimeSpan};
+use crate::payment::{Answer, CallbackId, Capabilities, CredentialKind, Outcome, ProcessorRef, Request};
+use crate::units::{Amount, Currency, ProcessorId};
 use actix::Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -27,21 +27,10 @@ impl ApprovingProcessor {
     }
 
     fn capabilities() -> Capabilities {
-        use OperationKind::{Authorize, Capture, Decrement, Increment, Inquire, Refund, Void};
         Capabilities {
-            kinds: vec![Authorize, Increment, Decrement, Capture, Void, Refund, Inquire],
             credentials: vec![CredentialKind::CardToken],
-            currencies: vec![Currency::EUR],
-            idempotent_replay: TimeSpan::from_secs(86_400),
-            replay_after_error_safe: true,
-            request_life_max: TimeSpan::from_secs(20),
-            inquiry_authoritative_after: Some(TimeSpan::from_secs(30)),
-            increments_max: 10,
-            overcapture_percent: 0,
-            partial_approval: true,
-            multiple_captures: false,
-            hold_validity: TimeSpan::from_secs(7 * 86_400),
             inflight_max: 16_384,
+            ..Capabilities::everything(Currency::EUR)
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{InProcessLoad, InProcessSettings};
 use crate::account;
+use crate::actors::blocked_shard::BlockedShard;
 use crate::actors::directory::{Directory, NotOrdered};
 use crate::actors::hosting::HostingError;
-use crate::actors::shard_actor::ShardActor;
 use crate::actors::snapshot_scheduler::Backup;
 use crate::actors::turn::{Attach, ChargerOutlet, Detach};
 use crate::api::{Filter, Page, SessionRow, Views};
@@ -24,10 +24,9 @@ use crate::units::{
     Power, SessionId, SessionKey, Timestamp,
 };
 use crate::web::{self, Request};
-use actix::Addr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 const TARIFF: &str = r#"{
@@ -161,30 +160,6 @@ fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
     again.stop();
 }
 
-/// A connection whose shard hangs when it lets it read on.
-struct Hanging(Mutex<mpsc::Receiver<()>>);
-
-impl ChargerOutlet for Hanging {
-    fn send(&self, _: Channel, _: &ToCharger) {}
-
-    fn resume(&self) {
-        let _ = self.0.lock().unwrap().recv();
-    }
-
-    fn close(&self, _: Channel, _: Code) {}
-}
-
-/// Blocks a shard until the returned value is dropped.
-fn hang(shard: &Addr<ShardActor>) -> mpsc::Sender<()> {
-    let (go_on, blocked) = mpsc::channel();
-    let connection = ConnectionId(u64::MAX);
-    let outlet = Arc::new(Hanging(Mutex::new(blocked)));
-    assert!(shard.try_send(Attach { connection, outlet }).is_ok());
-    let nothing = ReadBatch { connection, arrived: Instant::now(), messages: Vec::new().into_iter() };
-    assert!(shard.try_send(nothing).is_ok());
-    go_on
-}
-
 /// What a shard has that does not answer is not known. That is never the same as that it is not there, nor a shorter list.
 #[test]
 fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
@@ -198,7 +173,7 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     let shard_of = |row: &SessionRow| Shard::of(row.id.parse::<SessionId>().unwrap().partition(), 2);
     let [silent, awake] = [0, 1].map(|shard| rows.iter().find(|row| shard_of(row) == shard).unwrap().id.clone());
 
-    let go_on = hang(&gate.directory().shards()[0]);
+    let blocked = BlockedShard::block(&gate.directory().shards()[0]);
     let views = views_with_default_timeout().with_timeout(Duration::from_millis(50));
     let get = |path: &str| web::get(&views, &Request { path: path.to_owned(), ..Request::default() });
     let operation = |session: &str| session.parse::<PaymentId>().unwrap().operation(1);
@@ -236,7 +211,7 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     let never = SessionId::new(Timestamp::from_unix_ms(1), awake.parse::<SessionId>().unwrap().partition(), 1);
     assert_eq!(get(&format!("sessions/{never}")).map(|_| ()).unwrap_err().status, 404);
 
-    drop(go_on);
+    drop(blocked);
     assert!(
         web::get(&views_with_default_timeout(), &Request { path: format!("sessions/{silent}"), ..Request::default() })
             .is_ok()

@@ -1,4 +1,7 @@
 //! Resources that a process uses, as Linux reports them in `/proc` (proc(5)).
+//!
+//! Read by hand: four figures of three files, in this module and [`listener`](super::listener) only. The crate `procfs` (0.18,
+//! examined in November 2026) reads far more than these, by types of its own for each file.
 
 use std::fs;
 

@@ -20,7 +20,7 @@ use crate::node::offline_authorizations::LocalOfflineAuthorizations;
 use crate::node::routing::LocalProcessorRegistry;
 use crate::node::tariff_assignment::TariffAssignments;
 use crate::payment::routing::Listed;
-use crate::payment::{Answer, CallbackId, Capabilities, Credential, CredentialKind, Operation, OperationKind, Outcome};
+use crate::payment::{Answer, CallbackId, Capabilities, Credential, CredentialKind, Operation, Outcome};
 use crate::payment::{Decline, DeclineClass, ProcessorRef, Request};
 use crate::session::Policy;
 use crate::tariff::Tariff;
@@ -139,21 +139,12 @@ fn acme() -> ProcessorId {
 }
 
 fn capabilities() -> Capabilities {
-    use OperationKind::*;
     Capabilities {
-        kinds: vec![Authorize, Increment, Decrement, Capture, Void, Refund, Inquire],
         credentials: vec![CredentialKind::CardToken],
-        currencies: vec![Currency::EUR],
-        idempotent_replay: TimeSpan::from_secs(86_400),
-        replay_after_error_safe: true,
         request_life_max: TimeSpan::from_secs(20),
         inquiry_authoritative_after: Some(TimeSpan::from_secs(30)),
-        increments_max: 10,
-        overcapture_percent: 0,
-        partial_approval: true,
-        multiple_captures: false,
-        hold_validity: TimeSpan::from_secs(7 * 86_400),
         inflight_max: 64,
+        ..Capabilities::everything(Currency::EUR)
     }
 }
 

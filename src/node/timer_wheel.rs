@@ -4,6 +4,10 @@
 //! again from there; re-arming to a later time costs nothing, because the actor's own deadline is read when its
 //! wake-up fires (see [`Arena::disarm`](super::hosted::Arena::disarm)). A wake-up is never early and at most one tick
 //! late.
+//!
+//! It is our own because time is an argument here, the same for a gate and for a simulated world. Examined in November 2026:
+//! `DelayQueue` of `tokio-util` (0.7) waits on tokio's clock, in its runtime; `hierarchical_hash_wheel_timer` (1.4) moves
+//! each entry down through four levels, where here one ring is enough and an actor is armed again for nothing.
 
 use crate::units::Mono;
 

@@ -349,6 +349,29 @@ pub struct Capabilities {
     pub inflight_max: u32,
 }
 
+impl Capabilities {
+    /// Everything that a processor can take in one currency, but for more than was authorized and several captures. The base
+    /// of what simulated processors, the bench's and those of tests declare.
+    pub fn everything(currency: Currency) -> Capabilities {
+        use OperationKind::{Authorize, Capture, Decrement, Increment, Inquire, Refund, Void};
+        Capabilities {
+            kinds: vec![Authorize, Increment, Decrement, Capture, Void, Refund, Inquire],
+            credentials: CredentialKind::ALL.to_vec(),
+            currencies: vec![currency],
+            idempotent_replay: TimeSpan::from_secs(24 * 3_600),
+            replay_after_error_safe: true,
+            request_life_max: TimeSpan::from_secs(60),
+            inquiry_authoritative_after: Some(TimeSpan::from_secs(60)),
+            increments_max: 10,
+            overcapture_percent: 0,
+            partial_approval: true,
+            multiple_captures: false,
+            hold_validity: TimeSpan::from_secs(7 * 24 * 3_600),
+            inflight_max: 1_024,
+        }
+    }
+}
+
 stored!(struct Capabilities {
     0: kinds, 1: credentials, 2: currencies, 3: idempotent_replay, 4: replay_after_error_safe, 5: request_life_max,
     6: inquiry_authoritative_after, 7: increments_max, 8: overcapture_percent, 9: partial_approval,

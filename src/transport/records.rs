@@ -9,6 +9,9 @@
 //!
 //! There are many connections and nearly all of them stand idle. So the buffers are the caller's, one for all connections
 //! of a thread, and what a connection keeps between two calls is what is incomplete, for as long as it is.
+//!
+//! That is why `tokio-rustls` (0.26, examined in November 2026) is not used: it wraps the connection of rustls that has buffers
+//! of its own for both directions. Here is the loop over rustls's unbuffered connection; records, keys and the handshake are its.
 
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;

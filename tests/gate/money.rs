@@ -16,8 +16,8 @@ use wattstile::message::{
     ToCharger, ToProcessor,
 };
 use wattstile::payment::{
-    Answer, CallbackId, Capabilities, Credential, CredentialKind, Decline, DeclineClass, Operation, OperationKind,
-    Outcome, ProcessorRef, Request,
+    Answer, CallbackId, Capabilities, Credential, CredentialKind, Decline, DeclineClass, Operation, Outcome,
+    ProcessorRef, Request,
 };
 use wattstile::sim::pipe::{Dialler, Pipe, Turn};
 use wattstile::units::{
@@ -38,21 +38,11 @@ fn eur(minor: i64) -> Amount {
 }
 
 fn capabilities() -> Capabilities {
-    use OperationKind::{Authorize, Capture, Decrement, Increment, Inquire, Refund, Void};
     Capabilities {
-        kinds: vec![Authorize, Increment, Decrement, Capture, Void, Refund, Inquire],
         credentials: vec![CredentialKind::CardToken],
-        currencies: vec![Currency::EUR],
-        idempotent_replay: TimeSpan::from_secs(86_400),
-        replay_after_error_safe: true,
         request_life_max: TimeSpan::from_secs(20),
         inquiry_authoritative_after: None,
-        increments_max: 10,
-        overcapture_percent: 0,
-        partial_approval: true,
-        multiple_captures: false,
-        hold_validity: TimeSpan::from_secs(7 * 86_400),
-        inflight_max: 64,
+        ..Capabilities::everything(Currency::EUR)
     }
 }
 

@@ -19,8 +19,8 @@ pub use service::{Lines, Service, ServiceReport};
 
 use crate::message::SettlementPart;
 use crate::payment::{
-    Answer, CallbackId, Capabilities, CredentialKind, Decline, DeclineClass, Notification, NotificationKind, Operation,
-    OperationKind, Outcome, Request,
+    Answer, CallbackId, Capabilities, Decline, DeclineClass, Notification, NotificationKind, Operation, OperationKind,
+    Outcome, Request,
 };
 use crate::units::rng::Rng;
 use crate::units::{Amount, Currency, HoldId, OpId, ProcessorId, TimeSpan, Timestamp};
@@ -118,29 +118,8 @@ struct WorkedOn {
 impl Settings {
     /// A processor that takes everything, in euro, and answers in 80 ms.
     pub fn new(id: ProcessorId, seed: u64) -> Settings {
-        let capabilities = Capabilities {
-            kinds: vec![
-                OperationKind::Authorize,
-                OperationKind::Increment,
-                OperationKind::Decrement,
-                OperationKind::Capture,
-                OperationKind::Void,
-                OperationKind::Refund,
-                OperationKind::Inquire,
-            ],
-            credentials: CredentialKind::ALL.to_vec(),
-            currencies: vec![Currency::EUR],
-            idempotent_replay: TimeSpan::from_secs(24 * 3_600),
-            replay_after_error_safe: true,
-            request_life_max: TimeSpan::from_secs(60),
-            inquiry_authoritative_after: Some(TimeSpan::from_secs(60)),
-            increments_max: 10,
-            overcapture_percent: 0,
-            partial_approval: true,
-            multiple_captures: false,
-            hold_validity: TimeSpan::from_secs(5 * 24 * 3_600),
-            inflight_max: 1_024,
-        };
+        let hold_validity = TimeSpan::from_secs(5 * 24 * 3_600);
+        let capabilities = Capabilities { hold_validity, ..Capabilities::everything(Currency::EUR) };
         Settings {
             id,
             seed,

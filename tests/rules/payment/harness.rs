@@ -23,22 +23,8 @@ pub fn processor(name: &str) -> ProcessorId {
 
 /// Everything a processor can offer.
 pub fn everything() -> Capabilities {
-    use OperationKind::{Authorize, Capture, Decrement, Increment, Inquire, Refund, Void};
-    Capabilities {
-        kinds: vec![Authorize, Increment, Decrement, Capture, Void, Refund, Inquire],
-        credentials: CredentialKind::ALL.to_vec(),
-        currencies: vec![Currency::EUR],
-        idempotent_replay: TimeSpan::from_secs(24 * 3_600),
-        replay_after_error_safe: true,
-        request_life_max: TimeSpan::from_secs(30),
-        inquiry_authoritative_after: Some(TimeSpan::from_secs(60)),
-        increments_max: 10,
-        overcapture_percent: 0,
-        partial_approval: true,
-        multiple_captures: false,
-        hold_validity: TimeSpan::from_secs(7 * 24 * 3_600),
-        inflight_max: 1_000,
-    }
+    let request_life_max = TimeSpan::from_secs(30);
+    Capabilities { request_life_max, inflight_max: 1_000, ..Capabilities::everything(Currency::EUR) }
 }
 
 pub fn token() -> Credential {

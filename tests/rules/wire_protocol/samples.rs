@@ -4,7 +4,7 @@ use std::sync::Arc;
 use wattstile::message::*;
 use wattstile::payment::{
     Answer, CallbackId, Capabilities, Credential, CredentialKind, Decline, DeclineClass, Notification,
-    NotificationKind, Operation, OperationKind, Outcome, ProcessorRef, Request, VoidReason,
+    NotificationKind, Operation, Outcome, ProcessorRef, Request, VoidReason,
 };
 use wattstile::units::{
     Amount, ChargerId, ConnectorId, Cost, Currency, Current, Energy, HoldId, MeterReading, Mono, Now, OpId, Power,
@@ -195,27 +195,12 @@ pub fn reference() -> ProcessorRef {
 
 pub fn capabilities() -> Capabilities {
     Capabilities {
-        kinds: vec![
-            OperationKind::Authorize,
-            OperationKind::Increment,
-            OperationKind::Decrement,
-            OperationKind::Capture,
-            OperationKind::Void,
-            OperationKind::Refund,
-            OperationKind::Inquire,
-        ],
         credentials: vec![CredentialKind::CardToken, CredentialKind::WalletToken],
         currencies: vec![Currency::EUR, "SEK".parse().unwrap()],
-        idempotent_replay: TimeSpan::from_secs(86_400),
-        replay_after_error_safe: true,
-        request_life_max: TimeSpan::from_secs(60),
         inquiry_authoritative_after: Some(TimeSpan::from_secs(120)),
-        increments_max: 10,
         overcapture_percent: 15,
-        partial_approval: true,
-        multiple_captures: false,
-        hold_validity: TimeSpan::from_secs(7 * 86_400),
         inflight_max: 256,
+        ..Capabilities::everything(Currency::EUR)
     }
 }
 
