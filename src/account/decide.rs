@@ -1,6 +1,6 @@
 //! Decisions of an account. Never changes the state.
 
-use super::state::{Order, Remembered, Taken, Told, session_time_ms};
+use super::state::{Answered, Order, Remembered, Taken, session_time_ms};
 use super::{
     Account, Asked, Balance, Command, DebitCause, Direction, Effect, Event, HoldState, OpenAccount, Parts, Rejection,
     TopUpSource,
@@ -121,7 +121,7 @@ fn on_hold(account: &Account, request: Request, decide_new: impl FnOnce(&OpenAcc
         return refuse(&request, rejection);
     }
     match lookup(open, &request) {
-        Lookup::Same(told) => return Decision::reply(answer(&request, open, told)),
+        Lookup::Same(answered) => return Decision::reply(answer(&request, open, answered)),
         Lookup::Different(rejection) => return refuse(&request, rejection),
         Lookup::New => {}
     }
@@ -129,9 +129,9 @@ fn on_hold(account: &Account, request: Request, decide_new: impl FnOnce(&OpenAcc
         return refuse(&request, Rejection::AccountClosed);
     }
     match decide_new(open) {
-        Verdict::Done(decision, minor) => decision.and_effect(answer(&request, open, Told::Done(minor))),
+        Verdict::Done(decision, minor) => decision.and_effect(answer(&request, open, Answered::Done(minor))),
         Verdict::NothingToRelease(event) => {
-            Decision::event(event).and_effect(answer(&request, open, Told::NothingToRelease))
+            Decision::event(event).and_effect(answer(&request, open, Answered::NothingToRelease))
         }
         Verdict::Never(rejection) => refuse(&request, rejection),
         Verdict::NotNow(rejection) => {
@@ -139,7 +139,7 @@ fn on_hold(account: &Account, request: Request, decide_new: impl FnOnce(&OpenAcc
             Decision::event(Event::Refused { at, op, hold, asked, rejection }).and_effect(answer(
                 &request,
                 open,
-                Told::Refused(rejection),
+                Answered::Refused(rejection),
             ))
         }
     }
@@ -147,7 +147,7 @@ fn on_hold(account: &Account, request: Request, decide_new: impl FnOnce(&OpenAcc
 
 enum Lookup {
     New,
-    Same(Told),
+    Same(Answered),
     Different(Rejection),
 }
 
@@ -158,9 +158,9 @@ fn lookup(account: &OpenAccount, request: &Request) -> Lookup {
         return Lookup::Different(Rejection::OperationOfAnotherSession);
     }
     if let Some(known) = account.holds.get(hold) {
-        if let Some(Remembered { asked: before, told, .. }) = known.remembered(op.ordinal()) {
+        if let Some(Remembered { asked: before, answered, .. }) = known.remembered(op.ordinal()) {
             return match asked.difference(before) {
-                None => Lookup::Same(*told),
+                None => Lookup::Same(*answered),
                 Some(rejection) => Lookup::Different(rejection),
             };
         }
@@ -278,9 +278,9 @@ fn refund(account: &OpenAccount, request: Request, capture: OpId, amount: i64) -
     let Some(known) = account.holds.get(&hold) else {
         return Verdict::Never(unknown_hold(account, hold));
     };
-    let captured = known
-        .remembered(capture.ordinal())
-        .is_some_and(|operation| matches!((operation.asked, operation.told), (Asked::Capture { .. }, Told::Done(_))));
+    let captured = known.remembered(capture.ordinal()).is_some_and(|operation| {
+        matches!((operation.asked, operation.answered), (Asked::Capture { .. }, Answered::Done(_)))
+    });
     let Some(taken) = known.taken().filter(|_| captured && capture.payment() == hold.payment()) else {
         return Verdict::NotNow(Rejection::CaptureUnknown);
     };
@@ -308,7 +308,7 @@ fn inquire(account: &Account, op: OpId, attempt: u16, hold: HoldId, target: OpId
         None => Outcome::NotFound,
         Some(open) => match open.holds.get(&hold) {
             Some(known) => match known.remembered(target.ordinal()).filter(|_| target.payment() == hold.payment()) {
-                Some(operation) => outcome(open, operation.told),
+                Some(operation) => outcome(open, operation.answered),
                 None if target.ordinal() <= known.forgotten_up_to => Outcome::Error,
                 None => Outcome::NotFound,
             },
@@ -530,22 +530,22 @@ fn refuse(request: &Request, rejection: Rejection) -> Decision {
 }
 
 /// An operation has one recorded answer, so that the answer's number is the operation's.
-fn answer(request: &Request, account: &OpenAccount, told: Told) -> Effect {
-    let (callback, outcome) = (CallbackId(request.op.as_u128()), outcome(account, told));
+fn answer(request: &Request, account: &OpenAccount, answered: Answered) -> Effect {
+    let (callback, outcome) = (CallbackId(request.op.as_u128()), outcome(account, answered));
     Effect::Answer(Answer { callback, operation: request.op, hold: request.hold, outcome })
 }
 
 /// The answer in the form that all processors use. The account's name is its reference for a hold: operations that
 /// carry it are routed to the account.
-fn outcome(account: &OpenAccount, told: Told) -> Outcome {
-    match told {
-        Told::Done(minor) => Outcome::Approved {
+fn outcome(account: &OpenAccount, answered: Answered) -> Outcome {
+    match answered {
+        Answered::Done(minor) => Outcome::Approved {
             amount: account.amount(minor),
             processor_ref: ProcessorRef(account.id.as_str().into()),
             expires_at: None,
         },
-        Told::Refused(rejection) => Outcome::Declined(rejection.to_decline()),
-        Told::NothingToRelease => Outcome::NotFound,
+        Answered::Refused(rejection) => Outcome::Declined(rejection.to_decline()),
+        Answered::NothingToRelease => Outcome::NotFound,
     }
 }
 

@@ -58,6 +58,9 @@ impl Receiver {
     }
 
     /// Opens a listener for chargers that speak OCPP.
+    ///
+    /// # Errors
+    /// The address cannot be listened at.
     pub fn listen_ocpp(
         self: &Arc<Self>,
         edge: &Edge,
@@ -100,6 +103,9 @@ impl Receiver {
     }
 
     /// Chargers that speak OCPP are served like others, on the thread of their shard.
+    ///
+    /// # Errors
+    /// The gate has as many connections of this peer, or in all, as it may have.
     pub fn take_in_ocpp(&self, mut peer: Peer, power_max: Power) -> Result<(), NoRoom> {
         let node_config = self.directory.node_config();
         let (Subject::Charger(charger), Some(upgraded)) = (&peer.identity.subject, peer.websocket.take()) else {

@@ -62,7 +62,7 @@ pub enum Input {
     /// A charger wants to know what an account of this shard has.
     AskFunds(Box<FundsQuery>),
     /// A message for a charger, about this session or, of that partition, about none.
-    Tell(SessionId, ChargerRef, Box<ToCharger>),
+    Notify(SessionId, ChargerRef, Box<ToCharger>),
 }
 
 /// A charger's question what an account has.
@@ -136,7 +136,7 @@ impl Input {
             Input::AskFunds(query) => PartitionId::of(query.account.as_str(), count),
             Input::AskNumber(request) => request.family.home(count),
             Input::Numbered(numbered) => numbered.1.partition,
-            Input::StopSession(session, _) | Input::Late(session, _) | Input::Tell(session, _, _) => {
+            Input::StopSession(session, _) | Input::Late(session, _) | Input::Notify(session, _, _) => {
                 session.partition()
             }
             Input::OrderMoney(payment, _, _) => payment.partition(),

@@ -20,7 +20,7 @@ use crate::node::offline_authorizations::LocalOfflineAuthorizations;
 use crate::node::routing::LocalProcessorRegistry;
 use crate::node::tariff_assignment::TariffAssignments;
 use crate::payment::routing::Listed;
-use crate::payment::{Answer, CallbackId, Capabilities, Credential, CredentialKind, Operation, Outcome};
+use crate::payment::{Answer, CallbackId, Capabilities, Credential, CredentialKind, Operation, OperationKind, Outcome};
 use crate::payment::{Decline, DeclineClass, ProcessorRef, Request};
 use crate::session::Policy;
 use crate::tariff::Tariff;

@@ -16,7 +16,7 @@ use crate::billing::invoice::{Requests, Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
 use crate::charger::Charger;
 use crate::journal::{Record, RecordKind, Replay, Sequence};
-use crate::payment::known_processor::Acquaintances;
+use crate::payment::known_processor::KnownProcessors;
 use crate::session::Session;
 use crate::units::{Now, PartitionId, PaymentId};
 use serde::Deserialize;
@@ -72,7 +72,7 @@ struct State<'a> {
     requests: Requests,
     settlements: Register,
     top_ups: BTreeMap<PaymentId, TopUp>,
-    processors: Acquaintances,
+    processors: KnownProcessors,
 }
 
 /// Reads the payload of a record of version 4.

@@ -48,7 +48,7 @@ impl Draft<'_> {
                 Step::Void(_) if !voidable => Step::Nothing,
                 step => step,
             },
-            // Waiting for the answer is worth it only as long as nothing else covers what is owed.
+            // Waiting for the answer is worth it only as long as nothing else covers the amount owed.
             Stage::Authorizing | Stage::StandIn { .. } => match (hold.release, payment.finish) {
                 (Some(reason), _) => Step::GiveUp(reason),
                 (None, Finish::Release(reason)) => Step::GiveUp(reason),
@@ -98,7 +98,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Captures what is owed so far while the payment continues.
+    /// Captures the amount owed so far while the payment continues.
     pub(super) fn capture_interim(&mut self) -> Result<(), Rejection> {
         let numbers = self.state().hold_numbers();
         for number in numbers {

@@ -111,7 +111,7 @@ pub enum Command {
     IncreaseTo(Amount),
     /// Lower the reserved funds of the whole group to this total.
     DecreaseTo(Amount),
-    /// Capture what is owed: the whole total, never the difference, so that repeating it captures once.
+    /// Capture the amount owed: the whole total, never the difference, so that repeating it captures once.
     Capture {
         /// Everything that is owed so far.
         owed: Amount,
@@ -164,11 +164,11 @@ pub enum Command {
 pub enum Extent {
     /// More may be owed later: holds that can be captured several times stay open.
     Interim,
-    /// Nothing more will be owed: take what is owed, oldest hold first, and release all the rest.
+    /// Nothing more will be owed: take the amount owed, oldest hold first, and release all the rest.
     Final,
 }
 
-/// What is to be done once the events of the decision are durable.
+/// The work to do once the events of the decision are durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Send this to its processor. A repetition has the same id and body, a higher attempt, and a flag.
@@ -196,7 +196,7 @@ pub enum Effect {
 /// An alarm for the operator. Automatic attempts continue without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Alarm {
-    /// An answer or notification contradicts what is known.
+    /// An answer or notification contradicts the known state.
     #[error(transparent)]
     Discrepancy(Discrepancy),
     /// The outcome is still unknown after the schedule's dense part.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wattstile::message::*;
 use wattstile::payment::{Answer, CallbackId, Capabilities, CredentialKind, OperationKind, Outcome};
 use wattstile::sim::pipe::{Dialler, Duplex};
-use wattstile::units::{Currency, HoldId, Mono, Now, OpId, PartitionId, PaymentId, ProcessorId, TimeSpan};
+use wattstile::units::{Currency, HoldId, Mono, Now, OpId, PartitionId, PaymentId, ProcessorId};
 use wattstile::wire::*;
 
 /// Every line, each of which is a document.
@@ -78,17 +78,8 @@ fn capabilities() -> Capabilities {
     Capabilities {
         kinds: vec![OperationKind::Authorize, OperationKind::Capture, OperationKind::Void],
         credentials: vec![CredentialKind::CardToken],
-        currencies: vec![Currency::EUR],
-        idempotent_replay: TimeSpan::from_secs(86_400),
-        replay_after_error_safe: true,
-        request_life_max: TimeSpan::from_secs(20),
         inquiry_authoritative_after: None,
-        increments_max: 10,
-        overcapture_percent: 0,
-        partial_approval: true,
-        multiple_captures: false,
-        hold_validity: TimeSpan::from_secs(7 * 86_400),
-        inflight_max: 64,
+        ..Capabilities::everything(Currency::EUR)
     }
 }
 

@@ -64,8 +64,8 @@ pub struct Facts {
     pub settled_until: Option<Timestamp>,
     /// Operations of other processors that the batch names.
     pub elsewhere: BTreeSet<OpId>,
-    /// Lines of earlier batches that name a reference and no operation ([`told`]).
-    pub told: BTreeSet<u64>,
+    /// Lines of earlier batches that name a reference and no operation ([`reference_mark`]).
+    pub reported: BTreeSet<u64>,
     /// The earlier batch that has the same lines, all of them.
     pub same_as: Option<Box<str>>,
 }
@@ -78,9 +78,9 @@ impl Facts {
         };
         let mut open = Open::new(&self.ours, settled);
         received.each(&mut |line, _| open.count_fee(line));
-        let (told, currency) = (BTreeSet::new(), received.currency());
+        let (listed_here, currency) = (BTreeSet::new(), received.currency());
         let paper = Paper { processor: &key.0, batch: &key.1, revision: received.revision(), at: received.at() };
-        let mut laying = Laying { facts: self, open, told, paper, currency };
+        let mut laying = Laying { facts: self, open, listed_here, paper, currency };
         for part in received.unbooked() {
             let (mut entries, mut verdicts) = (Vec::new(), Vec::new());
             received.each_of(part, &mut |line| {
@@ -100,23 +100,23 @@ struct Laying<'f> {
     facts: &'f Facts,
     open: Open<'f>,
     /// Lines so far that name a reference and no operation.
-    told: BTreeSet<u64>,
+    listed_here: BTreeSet<u64>,
     paper: Paper<'f>,
     currency: Currency,
 }
 
 impl Laying<'_> {
     fn line(&mut self, line: &SettlementLine) -> (Verdict, Entries) {
-        let mark = told(line);
-        let again = |mark: &u64| self.facts.told.contains(mark) || self.told.contains(mark);
+        let mark = reference_mark(line);
+        let again = |mark: &u64| self.facts.reported.contains(mark) || self.listed_here.contains(mark);
         let verdict = match &self.facts.same_as {
             Some(_) => Verdict::Extra(self.open.why_again(line)),
             None if line.kind.flow().is_none() && mark.as_ref().is_some_and(again) => {
-                Verdict::Extra(WhyExtra::ToldAlready)
+                Verdict::Extra(WhyExtra::ReportedAlready)
             }
             None => self.open.lay(self.currency, line).0,
         };
-        self.told.extend(mark);
+        self.listed_here.extend(mark);
         let verdict = match (verdict, line.operation) {
             (Verdict::Extra(WhyExtra::Unknown | WhyExtra::NoDispute), Some(named))
                 if self.facts.elsewhere.contains(&named) =>
@@ -141,7 +141,7 @@ impl Laying<'_> {
 }
 
 /// The key by which a line without an operation is recognised as a repetition.
-pub fn told(line: &SettlementLine) -> Option<u64> {
+pub fn reference_mark(line: &SettlementLine) -> Option<u64> {
     let reference = line.reference.as_deref().filter(|_| line.kind.flow().is_none())?;
     let SettlementLine { kind, gross, fee, net, .. } = line;
     let text = format!("{}\n{}\n{}\n{}\n{reference}", kind.number(), gross.minor, fee.minor, net.minor);
@@ -360,7 +360,7 @@ impl<'o> Open<'o> {
     /// Why a repeated line of a batch settles nothing.
     fn why_again(&mut self, line: &SettlementLine) -> WhyExtra {
         let found = line.kind.flow().map(|flow| self.find(line, flow));
-        if found == Some(Err(WhyExtra::SettledAlready)) { WhyExtra::SettledAlready } else { WhyExtra::ToldAlready }
+        if found == Some(Err(WhyExtra::SettledAlready)) { WhyExtra::SettledAlready } else { WhyExtra::ReportedAlready }
     }
 
     /// The operation that a line settles: by its id, or by reference and kind, those of the same amount first. Many processors

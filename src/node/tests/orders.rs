@@ -59,11 +59,11 @@ fn a_refund_finds_an_archived_session_and_the_same_total_twice_gives_back_once()
 fn a_hold_is_released_by_order_until_money_is_taken_from_it() {
     let (mut scene, authorize) = Scene::charging();
     scene.reading(1, 1, 300);
-    scene.heard();
+    scene.received();
     let id = authorize.id.payment().session();
     let release = MoneyOrder::Release(crate::payment::Ordinal(1));
     assert!(matches!(order(&mut scene, id, release), Ordered::Asked(_)));
-    assert!(matches!(scene.heard().as_slice(), [ToCharger::StopNow { .. }]), "nothing covers the energy any longer");
+    assert!(matches!(scene.received().as_slice(), [ToCharger::StopNow { .. }]), "nothing covers the energy any longer");
     let void = scene.asked();
     assert!(matches!(void.request, Request::Void { .. }));
     let refused = order(&mut scene, id, release);

@@ -67,13 +67,13 @@ pub struct Checker {
 }
 
 struct Seen {
-    sessions: BTreeMap<(ChargerId, SessionKey), Told>,
+    sessions: BTreeMap<(ChargerId, SessionKey), Reported>,
     latencies: Histogram<u64>,
     report: HonestReport,
 }
 
 /// A charger's messages of one session.
-struct Told {
+struct Reported {
     start: Timestamp,
     first: Energy,
     /// In the order of their sequences.
@@ -105,14 +105,14 @@ impl Checker {
     }
 
     /// The exact cost of these readings, by the code that the gate charges with.
-    fn cost(&self, tariff: &Tariff, told: &Told) -> Result<Cost, String> {
-        let readings: Vec<MeterReading> = told.readings.iter().map(|(reading, _)| *reading).collect();
-        let end = readings.last().map_or(told.start, |last| last.at);
+    fn cost(&self, tariff: &Tariff, reported: &Reported) -> Result<Cost, String> {
+        let readings: Vec<MeterReading> = reported.readings.iter().map(|(reading, _)| *reading).collect();
+        let end = readings.last().map_or(reported.start, |last| last.at);
         let session = RecordedSession {
             zone: None,
-            start: told.start,
+            start: reported.start,
             end,
-            first_register: told.first,
+            first_register: reported.first,
             readings,
             reservation: None,
         };
@@ -121,12 +121,12 @@ impl Checker {
     }
 
     /// Whether a receipt is what the readings cost.
-    fn check(&self, told: &Told, receipt: &ReceiptNotice) -> Result<(), String> {
-        if !told.stopped {
+    fn check(&self, reported: &Reported, receipt: &ReceiptNotice) -> Result<(), String> {
+        if !reported.stopped {
             return Err("a receipt for a session that was not stopped".to_owned());
         }
         let Some(tariff) = &self.tariff else { return Ok(()) };
-        let cost = self.cost(tariff, told)?;
+        let cost = self.cost(tariff, reported)?;
         let total = cost.round(tariff.rounding()).map_err(|error| error.to_string())?;
         // The cost travels with twelve decimals.
         if (cost.major(), total) == (receipt.cost.major(), receipt.total) {
@@ -142,8 +142,9 @@ impl Observer for Checker {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match message {
             FromCharger::Start(start) => {
-                let told = Told { start: start.at, first: start.register, readings: Vec::new(), stopped: false };
-                seen.sessions.entry((charger.clone(), start.session)).or_insert(told);
+                let reported =
+                    Reported { start: start.at, first: start.register, readings: Vec::new(), stopped: false };
+                seen.sessions.entry((charger.clone(), start.session)).or_insert(reported);
             }
             FromCharger::Reading { session, reading } => {
                 seen.reading(charger, *session, reading, at);
@@ -151,8 +152,8 @@ impl Observer for Checker {
             FromCharger::Stop { session, last, .. } => {
                 // A stop carries no power and no current.
                 let last = MeterReading { power: None, current: None, ..*last };
-                if let Some(told) = seen.reading(charger, *session, &last, at) {
-                    told.stopped = true;
+                if let Some(reported) = seen.reading(charger, *session, &last, at) {
+                    reported.stopped = true;
                 }
             }
             FromCharger::Hello(_) | FromCharger::Status(_) | FromCharger::Unnumbered(_) => {}
@@ -170,9 +171,9 @@ impl Observer for Checker {
             ToCharger::SessionRejected { code, .. } => *seen.report.rejected.entry(code.number()).or_default() += 1,
             ToCharger::Receipt(receipt) => {
                 // A repeated receipt was checked before.
-                let Some(told) = seen.sessions.remove(&(charger.clone(), receipt.session)) else { return };
+                let Some(reported) = seen.sessions.remove(&(charger.clone(), receipt.session)) else { return };
                 seen.report.receipts += 1;
-                match self.check(&told, receipt) {
+                match self.check(&reported, receipt) {
                     Ok(()) => seen.report.receipts_exact += 1,
                     Err(wrong) => {
                         seen.report.receipts_wrong_count += 1;
@@ -201,18 +202,18 @@ impl Seen {
         session: SessionKey,
         reading: &MeterReading,
         at: Instant,
-    ) -> Option<&mut Told> {
-        let told = self.sessions.get_mut(&(charger.clone(), session))?;
-        if told.readings.last().is_none_or(|(before, _)| before.sequence < reading.sequence) {
-            told.readings.push((*reading, Some(at)));
+    ) -> Option<&mut Reported> {
+        let reported = self.sessions.get_mut(&(charger.clone(), session))?;
+        if reported.readings.last().is_none_or(|(before, _)| before.sequence < reading.sequence) {
+            reported.readings.push((*reading, Some(at)));
         }
-        Some(told)
+        Some(reported)
     }
 
     fn acknowledged(&mut self, charger: &ChargerId, session: SessionKey, up_to: u32, at: Instant) {
-        let Some(told) = self.sessions.get_mut(&(charger.clone(), session)) else { return };
-        let until = told.readings.partition_point(|(reading, _)| reading.sequence <= up_to);
-        for (_, sent) in told.readings.iter_mut().take(until).rev() {
+        let Some(reported) = self.sessions.get_mut(&(charger.clone(), session)) else { return };
+        let until = reported.readings.partition_point(|(reading, _)| reading.sequence <= up_to);
+        for (_, sent) in reported.readings.iter_mut().take(until).rev() {
             let Some(sent) = sent.take() else { break };
             let took = u64::try_from(at.saturating_duration_since(sent).as_micros()).unwrap_or(u64::MAX);
             self.latencies.saturating_record(took.max(1));

@@ -1,7 +1,7 @@
 //! Tests of the processor with a gate that sends requests one by one.
 
 use super::*;
-use crate::payment::{Credential, ProcessorRef, VoidReason};
+use crate::payment::{Credential, CredentialKind, ProcessorRef, VoidReason};
 use crate::units::{PartitionId, SessionId};
 use proptest::prelude::*;
 

@@ -40,7 +40,7 @@ impl World {
         match outcome {
             Ok(()) => match peer {
                 Peer::Fleet(place) => self.drive_fleet(place),
-                Peer::SimulatedProcessor(place, _) => self.drive_bank(place),
+                Peer::SimulatedProcessor(place, _) => self.drive_processor(place),
             },
             Err(_) => {
                 self.network.close(line, Side::Peer, &mut self.events);
@@ -64,8 +64,8 @@ impl World {
                 let processor = &mut self.processors[place];
                 if processor.lines[connection].line == Some(line) {
                     let wait = processor.disconnected(connection, now);
-                    self.events.after(wait, Event::DialBank(place, connection));
-                    self.drive_bank(place);
+                    self.events.after(wait, Event::DialProcessor(place, connection));
+                    self.drive_processor(place);
                 }
             }
         }
@@ -93,18 +93,18 @@ impl World {
         self.drive_fleet(place);
     }
 
-    pub(super) fn dial_bank(&mut self, place: usize, connection: usize) {
+    pub(super) fn dial_processor(&mut self, place: usize, connection: usize) {
         let (at, now, peer_now) = (self.events.now(), self.now(), self.peer_now());
         let processor = &mut self.processors[place];
         if processor.lines[connection].line.is_some() {
             return;
         }
         if processor.offline_until > at {
-            return self.events.at(processor.offline_until, Event::DialBank(place, connection));
+            return self.events.at(processor.offline_until, Event::DialProcessor(place, connection));
         }
         let Some(process) = &mut self.process else {
             let wait = processor.disconnected(connection, at);
-            return self.events.after(wait, Event::DialBank(place, connection));
+            return self.events.after(wait, Event::DialProcessor(place, connection));
         };
         let peer = Peer::SimulatedProcessor(place, connection);
         let line = self.network.open(peer);
@@ -112,7 +112,7 @@ impl World {
         let mut out = self.network.buffer();
         processor.connected(connection, line, peer_now, &mut out);
         self.network.send(End { line, side: Side::Gate }, out, &mut self.events, &mut self.weather);
-        self.drive_bank(place);
+        self.drive_processor(place);
     }
 
     pub(super) fn drive_fleet(&mut self, place: usize) {
@@ -138,16 +138,16 @@ impl World {
         }
     }
 
-    pub(super) fn drive_bank(&mut self, place: usize) {
+    pub(super) fn drive_processor(&mut self, place: usize) {
         let (world, now) = (self.wall(), self.events.now());
-        let mut said = Vec::new();
+        let mut sent = Vec::new();
         let processor = &mut self.processors[place];
-        let wake = processor.drive(world, now, &mut said);
+        let wake = processor.drive(world, now, &mut sent);
         if processor.wake <= now || wake < processor.wake {
             processor.wake = wake;
             self.events.at(wake, Event::SimulatedProcessor(place));
         }
-        for (line, bytes) in said {
+        for (line, bytes) in sent {
             match bytes {
                 Some(bytes) => {
                     self.network.send(End { line, side: Side::Gate }, bytes, &mut self.events, &mut self.weather)

@@ -75,7 +75,7 @@ pub(super) const MINUTE: u64 = 60 * SECOND;
 pub(super) const HOUR: u64 = 60 * MINUTE;
 const TICK: u64 = 250;
 const SWEEP: u64 = 5 * SECOND;
-const LOOK: u64 = 10 * MINUTE;
+const CHECK_INTERVAL: u64 = 10 * MINUTE;
 /// A thread that goes on with a snapshot has other things to do as well, for up to so long.
 const SWEEP_DELAY: u64 = 400;
 /// How long everything may take to come to its end when nothing goes wrong any more.
@@ -147,13 +147,13 @@ impl World {
         for place in 0..self.processors.len() {
             for line in 0..self.processors[place].lines.len() {
                 let after = self.rng.below(SECOND);
-                self.events.after(after, Event::DialBank(place, line));
+                self.events.after(after, Event::DialProcessor(place, line));
             }
             self.events.after(SECOND, Event::SimulatedProcessor(place));
         }
         self.events.after(TICK, Event::Tick);
         self.events.after(SWEEP, Event::Sweep);
-        self.events.after(LOOK, Event::Look);
+        self.events.after(CHECK_INTERVAL, Event::Check);
         self.events.after(48 * MINUTE, Event::Calm(true));
         for fault in Fault::ALL {
             if let Some(after) = self.weather.next(*fault) {
@@ -243,11 +243,11 @@ impl World {
             }
             Event::SimulatedProcessor(place) => {
                 if self.processors[place].wake <= self.events.now() {
-                    self.drive_bank(place);
+                    self.drive_processor(place);
                 }
             }
             Event::DialFleet(place) => self.dial_fleet(place),
-            Event::DialBank(place, line) => self.dial_bank(place, line),
+            Event::DialProcessor(place, line) => self.dial_processor(place, line),
             Event::Tick => {
                 let now = self.now();
                 if let Some(process) = &mut self.process {
@@ -283,7 +283,7 @@ impl World {
                 }
                 self.after_gate();
             }
-            Event::Look => {
+            Event::Check => {
                 if let Some(process) = &self.process {
                     for partition in process.shards().flat_map(crate::node::shard::Shard::partitions) {
                         for (_, session) in partition.sessions.iter() {
@@ -291,7 +291,7 @@ impl World {
                         }
                     }
                 }
-                self.events.after(LOOK, Event::Look);
+                self.events.after(CHECK_INTERVAL, Event::Check);
             }
             Event::Start => self.start(),
             Event::Room => self.disk.repair(),
@@ -317,8 +317,8 @@ impl World {
     /// Sends the gate's outputs, and writes its records.
     pub(super) fn after_gate(&mut self) {
         let Some(process) = &mut self.process else { return };
-        let (told, closed) = process.take_sent();
-        for (line, bytes) in told {
+        let (sent, closed) = process.take_sent();
+        for (line, bytes) in sent {
             self.network.send(End { line, side: Side::Peer }, bytes, &mut self.events, &mut self.weather);
         }
         for line in closed {
@@ -492,7 +492,7 @@ impl World {
         for place in 0..self.processors.len() {
             if std::mem::take(&mut self.processors[place].offline_until) > self.events.now() {
                 for line in 0..self.processors[place].lines.len() {
-                    self.events.after(1 + self.rng.below(SECOND), Event::DialBank(place, line));
+                    self.events.after(1 + self.rng.below(SECOND), Event::DialProcessor(place, line));
                 }
             }
         }

@@ -20,28 +20,28 @@ impl Conversation {
 
     /// Sends a message of the charger; returns what the gate's machines receive, and the charger's messages from the
     /// link.
-    fn charger_says(&mut self, message: &FromCharger) -> (Vec<FromCharger>, Vec<ToCharger>) {
+    fn on_charger_message(&mut self, message: &FromCharger) -> (Vec<FromCharger>, Vec<ToCharger>) {
         let mut bytes = Vec::new();
         self.charger.send(Channel::ZERO, message, Mono(0), &mut bytes).unwrap();
         self.bytes_to_gate(&bytes)
     }
 
     fn bytes_to_gate(&mut self, bytes: &[u8]) -> (Vec<FromCharger>, Vec<ToCharger>) {
-        let (mut heard, mut reply) = (Vec::new(), Vec::new());
-        self.gate.receive(bytes, now(0), &mut heard, &mut reply).unwrap();
-        (heard.into_iter().map(|received| received.message).collect(), self.bytes_to_charger(&reply))
+        let (mut incoming, mut reply) = (Vec::new(), Vec::new());
+        self.gate.receive(bytes, now(0), &mut incoming, &mut reply).unwrap();
+        (incoming.into_iter().map(|received| received.message).collect(), self.bytes_to_charger(&reply))
     }
 
-    fn gate_says(&mut self, message: &ToCharger) -> Vec<ToCharger> {
+    fn gate_sends(&mut self, message: &ToCharger) -> Vec<ToCharger> {
         let mut bytes = Vec::new();
         self.gate.send(Channel::ZERO, message, &mut bytes).unwrap();
         self.bytes_to_charger(&bytes)
     }
 
     fn bytes_to_charger(&mut self, bytes: &[u8]) -> Vec<ToCharger> {
-        let mut heard = Vec::new();
-        self.charger.receive(bytes, now(0), &mut heard).unwrap();
-        heard.into_iter().map(|received| received.message).collect()
+        let mut incoming = Vec::new();
+        self.charger.receive(bytes, now(0), &mut incoming).unwrap();
+        incoming.into_iter().map(|received| received.message).collect()
     }
 }
 
@@ -50,12 +50,12 @@ fn a_session_from_hello_to_receipt() {
     let mut talk = Conversation::begin();
     assert_eq!(talk.gate.phase(), Phase::AwaitingHello);
     for (_, message) in from_charger() {
-        assert_eq!(talk.charger_says(&message), (vec![message], vec![]));
+        assert_eq!(talk.on_charger_message(&message), (vec![message], vec![]));
     }
     assert_eq!(talk.gate.phase(), Phase::Open);
     assert_eq!(talk.gate.charger(Channel::ZERO).unwrap().as_str(), "NL*WST*E0007");
     for (_, message) in to_charger() {
-        assert_eq!(talk.gate_says(&message), [message]);
+        assert_eq!(talk.gate_sends(&message), [message]);
     }
     assert_eq!(talk.charger.phase(), Phase::Open);
 }
@@ -63,29 +63,29 @@ fn a_session_from_hello_to_receipt() {
 #[test]
 fn readings_in_one_frame_arrive_one_by_one_and_in_order() {
     let mut talk = Conversation::begin();
-    talk.charger_says(&hello("NL*WST*E0007"));
+    talk.on_charger_message(&hello("NL*WST*E0007"));
     let readings: Vec<MeterReading> = (1..=1_200).map(reading).collect();
     let mut bytes = Vec::new();
     talk.charger
         .send_readings(Channel::ZERO, MeterValues { session: SessionKey(42), readings: &readings }, Mono(0), &mut bytes)
         .unwrap();
-    let (heard, _) = talk.bytes_to_gate(&bytes);
+    let (incoming, _) = talk.bytes_to_gate(&bytes);
     let expected: Vec<_> =
         readings.into_iter().map(|reading| FromCharger::Reading { session: SessionKey(42), reading }).collect();
-    assert_eq!(heard, expected);
+    assert_eq!(incoming, expected);
 }
 
 #[test]
 fn the_running_cost_is_told_to_the_ninth_decimal_and_unknown_is_not_zero() {
     let mut talk = Conversation::begin();
-    talk.charger_says(&hello("NL*WST*E0007"));
+    talk.on_charger_message(&hello("NL*WST*E0007"));
     let ack = |cost: Option<&str>| {
         let cost = cost.map(|cost| {
             wattstile::units::Cost::from_major(cost.parse().unwrap(), wattstile::units::Currency::EUR).unwrap()
         });
         ToCharger::MeterAck(MeterAck { session: SessionKey(42), up_to: 1, cost })
     };
-    for (said, heard) in [
+    for (sent, incoming) in [
         (Some("0"), Some("0")),
         (Some("1.583540000"), Some("1.58354")),
         (Some("0.0000000005"), Some("0")),
@@ -95,21 +95,21 @@ fn the_running_cost_is_told_to_the_ninth_decimal_and_unknown_is_not_zero() {
         // Beyond what the message can hold: not known, rather than wrong.
         (Some("9300000000"), None),
     ] {
-        assert_eq!(talk.gate_says(&ack(said)), [ack(heard)], "{said:?}");
+        assert_eq!(talk.gate_sends(&ack(sent)), [ack(incoming)], "{sent:?}");
     }
 }
 
 #[test]
 fn a_heartbeat_is_answered_by_the_link_with_the_gates_clock() {
     let mut talk = Conversation::begin();
-    talk.charger_says(&hello("NL*WST*E0007"));
-    talk.gate_says(&to_charger()[0].1);
+    talk.on_charger_message(&hello("NL*WST*E0007"));
+    talk.gate_sends(&to_charger()[0].1);
     let at = talk.charger.next_deadline().unwrap();
     assert_eq!(at, Mono(15_000), "half a heartbeat after the charger's last word");
     let mut bytes = Vec::new();
     talk.charger.on_deadline(now(15_000), &mut bytes).unwrap();
-    let (heard, answer) = talk.bytes_to_gate(&bytes);
-    assert_eq!(heard, []);
+    let (incoming, answer) = talk.bytes_to_gate(&bytes);
+    assert_eq!(incoming, []);
     assert_eq!(answer, [ToCharger::HeartbeatAck { server_time: AT }]);
     assert_eq!(talk.charger.next_deadline(), Some(Mono(30_000)));
 }
@@ -131,11 +131,11 @@ fn the_hello_ack_carries_the_hellos_number() {
 #[test]
 fn a_card_number_is_refused_at_the_door_and_goes_no_further() {
     let mut talk = Conversation::begin();
-    talk.charger_says(&hello("NL*WST*E0007"));
+    talk.on_charger_message(&hello("NL*WST*E0007"));
     let FromCharger::Start(mut start) = start() else { unreachable!() };
     start.credential = Credential { kind: CredentialKind::CardToken, token: b"4111111111111111".as_slice().into() };
-    let (heard, answer) = talk.charger_says(&FromCharger::Start(start));
-    assert_eq!(heard, []);
+    let (incoming, answer) = talk.on_charger_message(&FromCharger::Start(start));
+    assert_eq!(incoming, []);
     let [ToCharger::StartRejected { session: SessionKey(42), code: Code::CardNumber, text }] = answer.as_slice() else {
         panic!("{answer:?}");
     };
@@ -148,7 +148,7 @@ fn the_charger_may_not_speak_before_its_hello_nor_after_the_goodbye() {
     let mut bytes = Vec::new();
     let early = talk.charger.send(Channel::ZERO, &start(), Mono(0), &mut bytes);
     assert_eq!(early, Err(SendError::ChannelUnknown(Channel::ZERO)));
-    talk.charger_says(&hello("NL*WST*E0007"));
+    talk.on_charger_message(&hello("NL*WST*E0007"));
     talk.gate.send(Channel::ZERO, &ToCharger::GoAway(go_away()), &mut bytes).unwrap();
     assert_eq!(talk.gate.phase(), Phase::Closed(Code::Unlisted(901)));
     assert_eq!(talk.gate.send(Channel::ZERO, &to_charger()[0].1, &mut bytes), Err(SendError::Closed));
@@ -170,7 +170,7 @@ fn a_silent_charger_is_given_up_and_told() {
     assert_eq!(gate.next_deadline(), Some(hello_by));
     assert_eq!(gate.on_deadline(Mono(hello_by.0 - 1), &mut reply), Ok(()));
     assert_eq!(gate.on_deadline(hello_by, &mut reply), Err(LinkError::HelloTimeout));
-    assert_eq!(told(&reply), Code::HelloTimeout);
+    assert_eq!(code_of(&reply), Code::HelloTimeout);
     assert_eq!(gate.next_deadline(), None);
 
     let mut gate = charger_link(CHARGER_URI);
@@ -179,7 +179,7 @@ fn a_silent_charger_is_given_up_and_told() {
     assert_eq!(gate.next_deadline(), Some(three_heartbeats));
     let mut reply = Vec::new();
     assert!(matches!(gate.on_deadline(three_heartbeats, &mut reply), Err(LinkError::Silent(_))));
-    assert_eq!(told(&reply), Code::Silent);
+    assert_eq!(code_of(&reply), Code::Silent);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn bytes_that_trickle_are_no_sign_of_life() {
 }
 
 /// The code of the GoAway with which a reply ends.
-pub fn told(reply: &[u8]) -> Code {
+pub fn code_of(reply: &[u8]) -> Code {
     let mut client = ChargerClientLink::new(Mono(0));
     match client.receive(reply, now(0), &mut Vec::new()) {
         Err(LinkError::PeerLeft(go)) => go.code,
@@ -208,8 +208,11 @@ pub fn told(reply: &[u8]) -> Code {
 #[test]
 fn a_register_is_never_negative_on_the_wire() {
     let mut talk = Conversation::begin();
-    talk.charger_says(&hello("NL*WST*E0007"));
+    talk.on_charger_message(&hello("NL*WST*E0007"));
     let negative = MeterReading { register: Energy::from_microwatt_hours(-1), ..reading(1) };
-    let (heard, _) = talk.charger_says(&FromCharger::Reading { session: SessionKey(42), reading: negative });
-    assert!(matches!(heard[..], [FromCharger::Reading { reading: MeterReading { register: Energy::ZERO, .. }, .. }]));
+    let (incoming, _) = talk.on_charger_message(&FromCharger::Reading { session: SessionKey(42), reading: negative });
+    assert!(matches!(
+        incoming[..],
+        [FromCharger::Reading { reading: MeterReading { register: Energy::ZERO, .. }, .. }]
+    ));
 }

@@ -217,17 +217,17 @@ fn any_operation() -> impl Strategy<Value = ToProcessor> {
 proptest! {
     #[test]
     fn from_a_charger(hello in any_hello(), messages in vec(any_from_charger(), 0..6)) {
-        let said: Vec<FromCharger> = [hello].into_iter().chain(messages).collect();
-        let bytes = charger_bytes(&said);
-        let mut heard = Vec::new();
-        charger_link(CHARGER_URI).receive(&bytes, now(0), &mut heard, &mut Vec::new()).unwrap();
-        let heard: Vec<FromCharger> = heard.into_iter().map(|received| received.message).collect();
-        prop_assert_eq!(&heard, &said);
-        prop_assert_eq!(charger_bytes(&heard), bytes, "one way of writing it");
+        let sent: Vec<FromCharger> = [hello].into_iter().chain(messages).collect();
+        let bytes = charger_bytes(&sent);
+        let mut incoming = Vec::new();
+        charger_link(CHARGER_URI).receive(&bytes, now(0), &mut incoming, &mut Vec::new()).unwrap();
+        let incoming: Vec<FromCharger> = incoming.into_iter().map(|received| received.message).collect();
+        prop_assert_eq!(&incoming, &sent);
+        prop_assert_eq!(charger_bytes(&incoming), bytes, "one way of writing it");
     }
 
     #[test]
-    fn to_a_charger(said in vec(any_to_charger(), 0..6)) {
+    fn to_a_charger(sent in vec(any_to_charger(), 0..6)) {
         let write = |messages: &[ToCharger]| {
             let (mut link, mut bytes) = (charger_link(CHARGER_URI), Vec::new());
             let hello = charger_bytes(&[hello("NL*WST*E0007")]);
@@ -237,12 +237,12 @@ proptest! {
             }
             bytes
         };
-        let bytes = write(&said);
-        let mut heard = Vec::new();
-        ChargerClientLink::new(Mono(0)).receive(&bytes, now(0), &mut heard).unwrap();
-        let heard: Vec<ToCharger> = heard.into_iter().map(|received| received.message).collect();
-        prop_assert_eq!(&heard, &said);
-        prop_assert_eq!(write(&heard), bytes);
+        let bytes = write(&sent);
+        let mut incoming = Vec::new();
+        ChargerClientLink::new(Mono(0)).receive(&bytes, now(0), &mut incoming).unwrap();
+        let incoming: Vec<ToCharger> = incoming.into_iter().map(|received| received.message).collect();
+        prop_assert_eq!(&incoming, &sent);
+        prop_assert_eq!(write(&incoming), bytes);
     }
 
     #[test]
@@ -253,19 +253,19 @@ proptest! {
     ) {
         let mac = key.map(|key| MacKey::new(&key));
         let mut gate = processor_link(mac.clone());
-        let said: Vec<FromProcessor> = [processor_hello("acme-pay")].into_iter().chain(answers).collect();
-        let mut heard = Vec::new();
-        gate.receive(&processor_bytes(&said, mac.clone()), now(0), &mut heard, &mut Vec::new()).unwrap();
-        prop_assert_eq!(heard, said);
+        let sent: Vec<FromProcessor> = [processor_hello("acme-pay")].into_iter().chain(answers).collect();
+        let mut incoming = Vec::new();
+        gate.receive(&processor_bytes(&sent, mac.clone()), now(0), &mut incoming, &mut Vec::new()).unwrap();
+        prop_assert_eq!(incoming, sent);
 
         let mut bytes = Vec::new();
         for operation in &operations {
             gate.send(operation, now(0), &mut bytes).unwrap();
         }
         let mut processor = ProcessorClientLink::new(processor_id(), mac, Mono(0));
-        let mut heard = Vec::new();
-        processor.receive(&bytes, now(0), &mut heard, &mut Vec::new()).unwrap();
-        prop_assert_eq!(heard, operations);
+        let mut incoming = Vec::new();
+        processor.receive(&bytes, now(0), &mut incoming, &mut Vec::new()).unwrap();
+        prop_assert_eq!(incoming, operations);
     }
 
     /// Whole frames with any content: parsed or refused, and a parsed message can be encoded again.
@@ -277,14 +277,14 @@ proptest! {
         let mut bytes = Vec::new();
         let append = |out: &mut Vec<u8>| out.extend_from_slice(&payload);
         frame::write_frame(&mut bytes, frame::FrameHead::new(kind, Channel::ZERO), None, append).unwrap();
-        let mut heard = Vec::new();
+        let mut incoming = Vec::new();
         let mut link = charger_link(CHARGER_URI);
         link.receive(&charger_bytes(&[hello("NL*WST*E0007")]), now(0), &mut Vec::new(), &mut Vec::new()).unwrap();
-        let _ = link.receive(&bytes, now(0), &mut heard, &mut Vec::new());
-        let again: Vec<FromCharger> = heard.into_iter().map(|received| received.message).collect();
-        let said: Vec<FromCharger> = [hello("NL*WST*E0007")].into_iter().chain(again).collect();
-        let mut heard = Vec::new();
-        charger_link(CHARGER_URI).receive(&charger_bytes(&said), now(0), &mut heard, &mut Vec::new()).unwrap();
-        prop_assert_eq!(heard.into_iter().map(|received| received.message).collect::<Vec<_>>(), said);
+        let _ = link.receive(&bytes, now(0), &mut incoming, &mut Vec::new());
+        let again: Vec<FromCharger> = incoming.into_iter().map(|received| received.message).collect();
+        let sent: Vec<FromCharger> = [hello("NL*WST*E0007")].into_iter().chain(again).collect();
+        let mut incoming = Vec::new();
+        charger_link(CHARGER_URI).receive(&charger_bytes(&sent), now(0), &mut incoming, &mut Vec::new()).unwrap();
+        prop_assert_eq!(incoming.into_iter().map(|received| received.message).collect::<Vec<_>>(), sent);
     }
 }
