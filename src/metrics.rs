@@ -232,6 +232,9 @@ const SECONDS: &[f64] = &[
 ];
 
 /// Makes the recorder of this process, once; a second call gives the same exporter. Handles made before do not count.
+///
+/// # Errors
+/// A recorder is installed already, or a bucket of a histogram is wrong.
 pub fn install() -> Result<Exporter, BuildError> {
     static INSTALLED: OnceLock<Exporter> = OnceLock::new();
     static GATE: Mutex<()> = Mutex::new(());

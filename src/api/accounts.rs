@@ -68,11 +68,17 @@ pub struct MovementRow {
 
 impl Views {
     /// Every account, in the order of names.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn accounts(&self, page: &Page<String>) -> Result<Paged<String, AccountRow>, Unanswered> {
         self.page_of(page, |part| query::Accounts { part }, |account| row(&account))
     }
 
     /// One account.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn account(&self, id: &AccountId) -> Result<Option<AccountSheet>, Unanswered> {
         let partitions = self.directory().map_or(1, |directory| directory.node_config().partitions);
         let home = PartitionId::of(id.as_str(), partitions);

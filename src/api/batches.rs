@@ -70,12 +70,18 @@ type KeptBatch = (Received, Option<Box<str>>);
 
 impl Views {
     /// Batches that are to be booked, or taken back.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn due(&self) -> Result<Vec<Due>, Unanswered> {
         let found = self.ask(query::DueBatches);
         Ok(found.whole()?.into_iter().flatten().collect())
     }
 
     /// Lays the parts of a batch that are not booked beside our operations, and gives what follows from each.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn bookings(&self, key: &BatchKey, give: &mut dyn FnMut(Booking)) -> Result<(), Unanswered> {
         if let Some((received, same_as)) = self.batch(key)? {
             self.facts(key, &received, same_as)?.book(key, &received, give);
@@ -115,6 +121,9 @@ impl Views {
     }
 
     /// One batch as it is booked.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn batch_view(&self, key: &BatchKey) -> Result<Option<BatchView>, Unanswered> {
         if let Some((received, same_as)) = self.batch(key)? {
             let view = view(key, &received, same_as.as_deref());
@@ -131,6 +140,9 @@ impl Views {
 
     /// The lines of a batch that are neither matched nor other, by their rows; none of a batch of which only the totals are
     /// kept.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn batch_lines(&self, key: &BatchKey, page: &Page<u64>) -> Result<Option<Paged<u64, LineRow>>, Unanswered> {
         let Some((received, _)) = self.batch(key)? else {
             let known = self.batch_view(key)?;

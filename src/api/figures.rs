@@ -56,6 +56,9 @@ pub struct Money {
 
 impl Figures {
     /// Adds up all shards. Waits for them for a while; without the figures of one there are none of the gate.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn gather(directory: &Directory) -> Result<Figures, Unanswered> {
         ask_all(directory, &query::State).whole().map(Figures::sum)
     }
@@ -124,6 +127,9 @@ fn money(books: &PartitionBooks) -> BTreeMap<&'static str, Money> {
 
 impl Views {
     /// The state of the gate in figures.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn figures(&self) -> Result<Figures, Unanswered> {
         self.ask(query::State).whole().map(Figures::sum)
     }

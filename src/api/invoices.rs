@@ -62,6 +62,9 @@ fn key(issued: &Issued) -> NewestDocument {
 
 impl Views {
     /// The documents of a series (or of all), the newest first.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn invoices(
         &self,
         series: Option<&str>,
@@ -100,6 +103,9 @@ impl Views {
     }
 
     /// One document by its number.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn invoice(&self, number: &str) -> Result<Option<InvoiceRow>, Unanswered> {
         let is_it = |issued: &Issued| issued.number.to_string() == number;
         let waiting = self.waiting(&self.given(|id| number.starts_with(id.as_str()))?)?;
@@ -118,6 +124,9 @@ impl Views {
     }
 
     /// The documents of one series in their order, as `wattstile invoice verify-series` reads them.
+    ///
+    /// # Errors
+    /// The request is wrong, a shard did not answer in time, or the archive cannot be read.
     pub fn series_lines(&self, series: &str) -> Result<String, Refused> {
         let mut lines = String::new();
         for issued in self.documents(|id| id.as_str() == series)? {
@@ -129,6 +138,9 @@ impl Views {
 
     /// Every series (or one), in the order of names: its documents, wherever they are by now, checked from the first to the
     /// last number given.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn check_series(
         &self,
         only: Option<&str>,

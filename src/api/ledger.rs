@@ -76,6 +76,9 @@ pub enum ExportFormat {
 
 impl Views {
     /// How the books of all partitions stand.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn books_summary(&self) -> Result<BooksSummary, Unanswered> {
         let (mut entries, mut sums, mut below) = (0, BTreeMap::new(), BTreeSet::new());
         for part in self.ask(query::BooksOf).whole()? {
@@ -104,6 +107,9 @@ impl Views {
     }
 
     /// The accounts of the books with their balances, in the order of the chart.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn ledger_accounts(&self, page: &Page<BookKey>) -> Result<Paged<BookKey, TrialRow>, Unanswered> {
         let parts = self.ask(query::AccountsBehind(page.clone()));
         let mut found: BTreeMap<BookKey, Balance> = BTreeMap::new();
@@ -117,6 +123,9 @@ impl Views {
 
     /// The books for another program: every entry from `since` on, behind one that brings forward what came before, and
     /// the balances, which that program checks.
+    ///
+    /// # Errors
+    /// The request is wrong, a shard did not answer in time, or the archive cannot be read.
     pub fn export(&self, format: ExportFormat, since: Option<Timestamp>) -> Result<String, Refused> {
         let format = match format {
             ExportFormat::Hledger => Format::Hledger,

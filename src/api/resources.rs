@@ -170,6 +170,9 @@ pub struct HoldRow {
 
 impl Views {
     /// Every charger that ever sent Hello, in the order of ids; those whose id begins so.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn chargers(&self, start: &str, page: &Page<String>) -> Result<Paged<String, ChargerRow>, Unanswered> {
         let start = start.to_owned();
         let rows = self.first(page, |part| query::Chargers { start: start.clone(), part })?;
@@ -181,6 +184,9 @@ impl Views {
     }
 
     /// Processors of a running gate, in the order of ids.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn processors(&self, page: &Page<String>) -> Result<Paged<String, ProcessorRow>, Unanswered> {
         let Some(directory) = self.directory() else { return Ok(Paged { items: Vec::new(), next: None }) };
         let actors = directory.processors();
@@ -205,6 +211,9 @@ impl Views {
     }
 
     /// Every processor of a running gate: there are few, and metrics tell of all.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn all_processors(&self) -> Result<Vec<ProcessorRow>, Unanswered> {
         let (mut page, mut rows) = (Page::first(LIST_ITEMS_MAX), Vec::new());
         loop {
@@ -218,6 +227,9 @@ impl Views {
     }
 
     /// Holds that have not ended, in the order of ids.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn holds(&self, page: &Page<OpId>) -> Result<Paged<OpId, HoldRow>, Unanswered> {
         self.page_of(page, |part| query::Holds { part }, |hold| hold_row(&hold))
     }
@@ -225,6 +237,9 @@ impl Views {
 
 impl Views {
     /// One processor of a running gate.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn processor(&self, id: &ProcessorId) -> Result<Option<ProcessorSheet>, Unanswered> {
         let Some(directory) = self.directory() else { return Ok(None) };
         let actors = directory.processors();
@@ -255,6 +270,9 @@ impl Views {
     }
 
     /// One hold, ended or not: of a live session or an archived one, or of a top-up.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn hold(&self, id: OpId) -> Result<Option<HoldSheet>, Unanswered> {
         let Some((payment, owner)) = self.payment(id.payment())? else { return Ok(None) };
         let payment = &payment;
@@ -272,6 +290,9 @@ impl Views {
     }
 
     /// One operation, of a live session or an archived one, or of a top-up.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn operation(&self, id: OpId) -> Result<Option<OperationSheet>, Unanswered> {
         let Some((payment, _)) = self.payment(id.payment())? else { return Ok(None) };
         let row = operations(&payment).into_iter().find(|row| row.id == id.to_string());

@@ -157,6 +157,9 @@ pub struct DisputeRow {
 
 impl Views {
     /// Sessions, the newest first: live ones and archived ones.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn sessions(&self, filter: &Filter, page: &Page<Newest>) -> Result<Paged<Newest, SessionRow>, Unanswered> {
         let Some(within) = ids(filter) else { return Ok(Paged { items: Vec::new(), next: None }) };
         // Live ones first: what is archived meanwhile is then seen twice, and never not at all.
@@ -200,6 +203,9 @@ impl Views {
     }
 
     /// One session, live or archived.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn session(&self, id: SessionId) -> Result<Option<SessionSheet>, Unanswered> {
         if let Some(live) = self.ask_home(id.partition(), query::SessionNamed(id)).found()? {
             return Ok(Some(sheet(&live.session, &live.tariff, false)?));

@@ -252,6 +252,9 @@ impl Report {
 
 impl Views {
     /// How many sessions, lines and batches a report has.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn settled(&self, report: &Report) -> Result<SettledSummary, Unanswered> {
         let registers = self.registers()?;
         let mut summary = SettledSummary::default();
@@ -278,6 +281,9 @@ impl Views {
     }
 
     /// The sessions of which money was taken, in the order of their ids.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn settled_sessions(
         &self,
         report: &Report,
@@ -298,6 +304,9 @@ impl Views {
     }
 
     /// The batches, by the time when their money moves; those of this name, where one is named.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn batches(
         &self,
         report: &Report,
@@ -327,6 +336,9 @@ impl Views {
     }
 
     /// Lines that settle an operation for another amount, batch by batch.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn differing(
         &self,
         report: &Report,
@@ -336,6 +348,9 @@ impl Views {
     }
 
     /// Lines of processors that fit no operation, batch by batch.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn extra(&self, report: &Report, page: &Page<LinePlace>) -> Result<Paged<LinePlace, ExtraRow>, Unanswered> {
         self.booked_lines(report, page, extra_row)
     }
@@ -373,6 +388,9 @@ impl Views {
 
     /// Our captures, refunds and disputes at outside processors (or at one), as
     /// [`read_ours`](crate::billing::reconciliation::read_ours) reads them.
+    ///
+    /// # Errors
+    /// The request is wrong, a shard did not answer in time, or the archive cannot be read.
     pub fn ours_csv(&self, processor: Option<&ProcessorId>) -> Result<String, Refused> {
         let mut table = ::csv::Writer::from_writer(Vec::new());
         let failed = |error: ::csv::Error| Refused::failed(error);

@@ -86,6 +86,9 @@ pub struct Gathered<T> {
 
 impl<T> Gathered<T> {
     /// The answers of all; if one is missing, none.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn whole(self) -> Result<Vec<T>, Unanswered> {
         match self.silent() {
             0 => Ok(self.answers),
@@ -101,6 +104,9 @@ impl<T> Gathered<T> {
 
 impl<T> Gathered<Option<T>> {
     /// The item that one of them has. `None` only when all of them answered without it.
+    ///
+    /// # Errors
+    /// A shard did not answer in time, or the archive cannot be read.
     pub fn found(mut self) -> Result<Option<T>, Unanswered> {
         match self.answers.iter_mut().find_map(Option::take) {
             Some(found) => Ok(Some(found)),

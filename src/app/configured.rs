@@ -68,6 +68,9 @@ pub enum SetupError {
 
 /// Everything that [`Gate::start`](super::Gate::start) needs, as the configuration has it. In development a PKI is made
 /// where there is none.
+///
+/// # Errors
+/// Tariffs, routing or keys of the configuration cannot be used; [`SetupError`] names the setting and the file.
 pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, SetupError> {
     let data = &config.gate.data_dir;
     make_pki(config, clock.now().wall)?;

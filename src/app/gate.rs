@@ -106,6 +106,9 @@ pub struct Gate {
 
 impl Gate {
     /// Recovers the state, starts the threads, opens the listeners. Ready when it returns.
+    ///
+    /// # Errors
+    /// The data are damaged, in use or of another version, or a thread does not start; [`StartError`] says which.
     pub fn start(settings: Settings) -> Result<Gate, StartError> {
         let begun = Instant::now();
         let now = settings.clock.now();
@@ -319,6 +322,9 @@ impl Gate {
 
     /// Opens a console on a loopback address: the API, health and metrics. The command line finds it by a file in the
     /// data directory.
+    ///
+    /// # Errors
+    /// The address is taken, or the listener cannot be opened.
     pub fn console(&self, address: SocketAddr, token: Option<String>) -> Result<Console, ConsoleError> {
         let mut console = Console::listen(Listening::on(address, token), Box::new(String::new))?;
         self.show_in(&mut console)?;
@@ -326,6 +332,9 @@ impl Gate {
     }
 
     /// Connects this gate with a console that listens already.
+    ///
+    /// # Errors
+    /// The file with the address cannot be written.
     pub fn show_in(&self, console: &mut Console) -> std::io::Result<()> {
         let views = Views::running(self.directory.clone(), self.archive.clone());
         let views = Arc::new(views.backed_up_by(self.snapshot_scheduler.clone()));

@@ -26,6 +26,9 @@ pub enum KeysError {
 }
 
 /// The keys of a file, made with a first key where there is none.
+///
+/// # Errors
+/// The file cannot be read or made, or its content is no list of keys.
 pub fn kept(path: &Path) -> Result<Keyring, KeysError> {
     if !path.exists() {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
@@ -40,12 +43,18 @@ pub fn kept(path: &Path) -> Result<Keyring, KeysError> {
 }
 
 /// The keys of a file.
+///
+/// # Errors
+/// The file cannot be read or made, or its content is no list of keys.
 pub fn read(path: &Path) -> Result<Vault, KeysError> {
     let text = text(path)?;
     Vault::parse(&text).map_err(|error| KeysError::Content { path: path.to_owned(), what: error.to_string() })
 }
 
 /// Adds a fresh key, which seals from the next loading on; the number of that key.
+///
+/// # Errors
+/// The file cannot be read or written, or no number is left.
 pub fn rotate(path: &Path) -> Result<u32, KeysError> {
     let newest = read(path)?.ids().last().unwrap_or_default();
     let id = newest.checked_add(1).ok_or_else(|| KeysError::Content {
@@ -62,6 +71,9 @@ pub fn rotate(path: &Path) -> Result<u32, KeysError> {
 }
 
 /// Removes a key that is not the sealing one.
+///
+/// # Errors
+/// The file cannot be read or written, or the key is not there or still seals.
 pub fn retire(path: &Path, id: u32) -> Result<(), KeysError> {
     let ids: Vec<u32> = read(path)?.ids().collect();
     let wrong = |what: String| Err(KeysError::Content { path: path.to_owned(), what });

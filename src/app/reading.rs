@@ -20,6 +20,9 @@ use std::sync::Arc;
 
 /// Rebuilds the gate's state by the same recovery. Makes no decisions, sends no requests, and writes only what
 /// recovery itself does (a torn end of the log is cut).
+///
+/// # Errors
+/// The data are damaged, in use, of another version, or not there.
 pub fn read(path: &Path) -> Result<Views, StartError> {
     let directory = DataDir::open(path)?;
     let rebuilding = Rebuilding { shard: shard(directory.partitions()), now: NOW };

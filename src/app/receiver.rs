@@ -76,6 +76,9 @@ impl Receiver {
     }
 
     /// A charger's connection is served on the thread of its shard, so that a meter tick crosses no thread.
+    ///
+    /// # Errors
+    /// The gate has as many connections of this peer, or in all, as it may have.
     pub fn take_in_charger(&self, peer: Peer) -> Result<(), NoRoom> {
         let node_config = self.directory.node_config();
         let home = match &peer.identity.subject {

@@ -25,11 +25,17 @@ pub struct Assigned {
 
 impl Assigned {
     /// One tariff for every charger, in one time zone.
+    ///
+    /// # Errors
+    /// There is no such time zone.
     pub fn everywhere(tariff: Tariff, zone_name: &str) -> Result<Assigned, jiff::Error> {
         Assigned::by_prefix(vec![(String::new(), Arc::new(tariff))], zone_name)
     }
 
     /// Tariffs by the beginning of a charger's id, in one time zone.
+    ///
+    /// # Errors
+    /// There is no such time zone.
     pub fn by_prefix(rules: Vec<(String, Arc<Tariff>)>, zone_name: &str) -> Result<Assigned, jiff::Error> {
         Ok(Assigned { rules, zone: TimeZone::get(zone_name)?, zone_name: zone_name.into() })
     }

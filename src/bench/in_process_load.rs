@@ -107,6 +107,9 @@ pub enum LoadError {
 
 impl InProcessLoad {
     /// Adds these chargers to this gate, without sending anything yet.
+    ///
+    /// # Errors
+    /// The settings cannot be served by this gate.
     pub fn new(gate: &Gate, load: InProcessSettings, clock: Arc<dyn Clock>) -> Result<InProcessLoad, LoadError> {
         let node_config = gate.directory().node_config();
         let (sessions, chargers) = (u64::from(load.sessions), u64::from(load.chargers.clamp(1, load.sessions.max(1))));
@@ -142,6 +145,9 @@ impl InProcessLoad {
     }
 
     /// Opens all sessions, and waits until they charge.
+    ///
+    /// # Errors
+    /// The chargers do not connect, or their sessions do not begin in time.
     pub fn open(&mut self, gate: &Gate, timeout: Duration) -> Result<(), LoadError> {
         ApprovingProcessor::join(gate, ProcessorId::new("inside-cards")?);
         for line in &mut self.lines {

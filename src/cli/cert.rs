@@ -136,6 +136,9 @@ struct Expiry {
 }
 
 /// Does one of the verbs.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let (pki, now) = (args.pki, wall_clock());
     match args.verb {

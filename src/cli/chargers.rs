@@ -26,6 +26,9 @@ enum ChargerVerb {
 }
 
 /// `wattstile charger`
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn chargers(args: Chargers, output: &Output) -> Result<Exit, CliError> {
     let ChargerVerb::Ls { prefix, most } = args.verb;
     let list = List {

@@ -16,6 +16,9 @@ pub struct Args {
 }
 
 /// Prints the script that the shell reads.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let mut script = Vec::new();
     generate(args.shell, &mut super::command(), super::NAME, &mut script);

@@ -27,6 +27,9 @@ pub struct ConfigArgs {
 impl ConfigArgs {
     /// Loads and checks all layers. Faults are reported, and end the verb with exit code 78. Old spellings are
     /// reported on standard error.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn load(&self, output: &Output) -> Result<Config, CliError> {
         let (config, warnings) = self.load_with_warnings()?;
         warnings.iter().for_each(|warning| output.warn(warning));
@@ -34,6 +37,9 @@ impl ConfigArgs {
     }
 
     /// The same, with the old spellings: for a verb that has a log.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn load_with_warnings(&self) -> Result<(Config, Vec<String>), CliError> {
         let loaded = self.load_with_origins()?;
         let warnings = loaded.warnings();
@@ -94,6 +100,9 @@ struct Shown {
 }
 
 /// Does one of the verbs.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Init { file } => init(file.as_deref(), output),

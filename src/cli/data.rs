@@ -44,6 +44,9 @@ struct Upgrade {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let Verb::Upgrade(Upgrade { data, dry_run }) = args.verb;
     let data = existing_data_or_interrupted(&data)?;

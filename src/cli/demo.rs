@@ -84,6 +84,9 @@ struct Document {
 }
 
 /// Runs the demonstration.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let interrupts = Interrupts::new().map_err(CliError::failed)?;
     let power_max = Power::from_watts(i64::from(args.ocpp_power) * 1_000).expect("the argument is bounded");

@@ -46,6 +46,9 @@ const ROOM_LEAST: u64 = 256 << 20;
 const FILES_BESIDE: u64 = 128;
 
 /// Runs all checks.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let config = args.config.load(output)?;
     let data = config.data_folder();

@@ -110,6 +110,9 @@ impl Which {
     }
 
     /// The directory in which the gate keeps its data and its keys.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn folder(&self) -> Result<PathBuf, CliError> {
         let data = data_below(&self.data)?;
         match data.parent().filter(|_| data != self.data) {
@@ -120,11 +123,17 @@ impl Which {
     }
 
     /// The gate, if one is running.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn running(&self) -> Result<Option<Source>, CliError> {
         Ok(at_console(&data_below(&self.data)?))
     }
 
     /// Finds the gate.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn open(&self, output: &Output) -> Result<Source, CliError> {
         let data = existing_data(&self.data)?;
         if let Some(source) = at_console(&data) {
@@ -153,6 +162,9 @@ impl Source {
     }
 
     /// A document.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, CliError> {
         let text = self.text(path, query)?;
         serde_json::from_str(&text).map_err(CliError::failed)
@@ -204,6 +216,9 @@ impl Source {
     }
 
     /// A document or text, as it is.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn text(&self, path: &str, query: &[(&str, String)]) -> Result<String, CliError> {
         match self {
             Source::Running(place) => {
@@ -226,11 +241,17 @@ impl Source {
     }
 
     /// An order; only a running gate carries it out.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn post<T: serde::Serialize>(&self, path: &str, body: &T) -> Result<Value, CliError> {
         self.post_within(path, body, TIMEOUT)
     }
 
     /// Matches a settlement file without booking it. A data directory without a running gate suffices.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn preview(&self, whole: &api::BatchPart) -> Result<api::BatchView, CliError> {
         let document = match self {
             Source::Running(_) => self.post("settlement/preview", whole)?,
@@ -240,6 +261,9 @@ impl Source {
     }
 
     /// An order that may take so long.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn post_within<T: serde::Serialize>(&self, path: &str, body: &T, timeout: Duration) -> Result<Value, CliError> {
         let Source::Running(place) = self else {
             let error = CliError::new(Exit::Unreachable, "no gate is running: nothing can be ordered");
@@ -403,6 +427,9 @@ impl List<'_> {
 }
 
 /// Gives a document that already names its shape.
+///
+/// # Errors
+/// Standard output cannot be written, or the document is not of the expected shape.
 pub fn give(
     output: &Output,
     document: &Value,
@@ -444,6 +471,9 @@ pub fn kwh(value: Decimal) -> String {
 
 /// Writes rows below their heads in aligned columns; columns whose head begins with `>` are aligned right. Characters
 /// that move a terminal's cursor or change the direction of a line are escaped.
+///
+/// # Errors
+/// `out` cannot be written.
 pub fn table(out: &mut dyn Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     Table::new(heads).write(out, rows)
 }

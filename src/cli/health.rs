@@ -36,6 +36,9 @@ struct Report {
 }
 
 /// Sends one request.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let console = match args.console {
         Some(address) => address,

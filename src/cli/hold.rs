@@ -93,6 +93,9 @@ pub struct Refund {
 }
 
 /// `wattstile hold`
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn holds(args: Holds, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     match args.verb {
@@ -120,6 +123,9 @@ pub fn holds(args: Holds, output: &Output) -> Result<Exit, CliError> {
 }
 
 /// `wattstile operation`
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn operations(args: Operations, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     let OperationVerb::Show(Operation { id }) = args.verb;
@@ -142,6 +148,9 @@ pub fn operations(args: Operations, output: &Output) -> Result<Exit, CliError> {
 }
 
 /// `wattstile refund`
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn refund(args: Refund, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     let id = match (source.get(&format!("sessions/{}", segment(&args.id)), &[]), args.id.parse::<SessionId>()) {

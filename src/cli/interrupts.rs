@@ -14,6 +14,9 @@ pub struct Interrupts {
 
 impl Interrupts {
     /// Takes the signals over.
+    ///
+    /// # Errors
+    /// The system refuses the signals.
     pub fn new() -> io::Result<Interrupts> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut signals = {

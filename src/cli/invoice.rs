@@ -67,6 +67,9 @@ struct VerifySeries {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::VerifySeries(VerifySeries { file: Some(file), head, .. }) => verify_file(&file, head.as_deref(), output),

@@ -74,6 +74,9 @@ struct Dump {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Verify(place) => verify(&place, output),

@@ -50,6 +50,9 @@ enum Verb {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     if let Verb::Init { fingerprint: true } = args.verb {
         return init_fingerprint(args.file, &args.which, output);

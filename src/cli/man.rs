@@ -16,6 +16,9 @@ pub struct Args {
 }
 
 /// Prints or writes pages in roff.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let Some(directory) = args.directory else {
         let mut page = Vec::new();

@@ -64,6 +64,9 @@ impl Page {
 }
 
 /// Lists the pages, or shows one.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let Some(name) = args.page else {
         let list: Vec<_> =

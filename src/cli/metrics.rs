@@ -9,6 +9,9 @@ use crate::metrics::CATALOGUE;
 pub struct Args {}
 
 /// Prints name, type, labels and meaning of every metric.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(_: Args, output: &Output) -> Result<Exit, CliError> {
     output.answer("metrics/1", &CATALOGUE, |out| {
         for metric in CATALOGUE {

@@ -61,6 +61,9 @@ impl Output {
 
     /// Writes the result of a verb: with `--json` the value as one document whose first member is its `schema`
     /// (`wattstile.<schema>`), otherwise the output of `text`.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
     pub fn answer<T: Serialize>(
         &self,
         schema: &str,
@@ -77,6 +80,9 @@ impl Output {
     }
 
     /// Writes plain data: a file, or a text that is the same in both forms.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
     pub fn raw(&self, text: &str) -> Result<(), CliError> {
         let mut out = anstream::stdout().lock();
         standard_output(out.write_all(text.as_bytes()).and_then(|()| out.flush()))

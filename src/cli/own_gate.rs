@@ -54,6 +54,9 @@ const CONNECTIONS_MAX: usize = 20_000;
 
 impl OwnGate {
     /// Starts it.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn start(wishes: Wishes) -> Result<OwnGate, CliError> {
         let clock = Arc::new(SystemClock::new());
         let now = clock.now();
@@ -104,18 +107,27 @@ impl OwnGate {
     }
 
     /// A way for a charger or site controller to reach it.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn charger(&mut self, subject: &Subject) -> Result<Dialler, CliError> {
         let address = self.gate.chargers;
         self.dialler(subject, address)
     }
 
     /// A way for a processor to reach it.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn processor(&mut self, id: &ProcessorId) -> Result<Dialler, CliError> {
         let address = self.gate.processors;
         self.dialler(&Subject::Processor(id.clone()), address)
     }
 
     /// A key and a certificate for a peer.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn issue(&mut self, subject: &Subject) -> Result<Certified, CliError> {
         self.pki.issue(subject, Validity::days(self.now.wall, 30)).map_err(CliError::failed)
     }
@@ -157,6 +169,9 @@ pub(super) struct TemporaryFolder {
 
 impl TemporaryFolder {
     /// A fresh one, or the one that was named.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn make(name: &str, named: Option<PathBuf>) -> Result<TemporaryFolder, CliError> {
         if let Some(path) = named {
             return Ok(TemporaryFolder { path, kept: true });

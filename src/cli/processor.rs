@@ -50,6 +50,9 @@ struct Drain {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     match args.verb {

@@ -102,6 +102,9 @@ struct Compare {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Import(import) => import.run(&args.which.open(output)?, output),

@@ -80,6 +80,9 @@ pub struct Args {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     zone_named(&args.zone).map_err(|error| CliError::new(Exit::Usage, error))?;
     let file = File::open(&args.sessions).map_err(|error| CliError::file(&args.sessions, &error))?;

@@ -55,6 +55,9 @@ struct Ready {
 }
 
 /// Runs until a signal ends it.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let (config, warnings) = args.config.load_with_warnings()?;
     let log = Log::start(&config.log)?;

@@ -79,6 +79,9 @@ impl ServiceManager {
     }
 
     /// Sends the gate's state, and the watchdog's signal while every shard answers, until the handle is dropped.
+    ///
+    /// # Errors
+    /// The socket of the service manager cannot be used.
     pub fn attend(self: &Arc<ServiceManager>, directory: Arc<Directory>, live: Option<Live>) -> io::Result<Attending> {
         let (stop, stopped) = channel();
         let every = self.watchdog.map_or(STATUS_EVERY, |watchdog| (watchdog / 2).min(STATUS_EVERY));

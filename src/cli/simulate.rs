@@ -60,6 +60,9 @@ struct Speed {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let settings = Settings { seed: args.seed, minutes: args.hours * 60, chargers: args.chargers, faults: args.faults };
     let (report, speed) = simulate(&settings, args.threads, output);

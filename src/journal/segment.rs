@@ -345,6 +345,9 @@ impl Sealed {
     }
 
     /// How many of its entries come before a session, or are of it, in the order of ids.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or is damaged.
     pub fn count_until(&self, session: SessionId, included: bool) -> Result<u64, Failure> {
         let (mut low, mut high) = (0, self.entries);
         while low < high {
@@ -360,6 +363,9 @@ impl Sealed {
     }
 
     /// The sessions of so many entries of the index from a place on, in the order of ids.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or is damaged.
     pub fn ids(&self, at: u64, count: u64) -> Result<Vec<SessionId>, Failure> {
         let count = count.min(self.entries.saturating_sub(at));
         let length = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(INDEX_ENTRY);
@@ -376,6 +382,9 @@ impl Sealed {
     }
 
     /// The whole index, held against its checksum.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or is damaged.
     pub fn entries(&self) -> Result<Vec<Entry>, Failure> {
         let length = usize::try_from(self.entries).unwrap_or(usize::MAX).saturating_mul(INDEX_ENTRY);
         let mut index = vec![0; length];

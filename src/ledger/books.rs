@@ -8,6 +8,19 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// The balances of a partition, or of several.
+///
+/// ```
+/// use wattstile::ledger::{Books, Entry, EntryId, Name};
+/// use wattstile::units::{Amount, Currency, PartitionId, ProcessorId, SessionId, Timestamp};
+///
+/// let (at, acme) = (Timestamp::from_unix_ms(1_796_000_000_000), ProcessorId::new("acme")?);
+/// let id = EntryId::of_session(SessionId::new(at, PartitionId(0), 7), 1);
+/// let mut books = Books::default();
+/// books.post(&Entry::hold_approved(id, at, &acme, Amount::new(4_500, Currency::EUR))?);
+/// assert_eq!(books.natural(&Name::HeldContra(acme), Currency::EUR), 4_500);
+/// assert_eq!((books.entries(), books.imbalance()), (1, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
     balances: BTreeMap<(Name, Currency), Balance>,

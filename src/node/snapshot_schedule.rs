@@ -194,6 +194,9 @@ impl<W> Schedule<W> {
     /// Has all partitions take their turns now, one after the other. `waiting` is notified when that is over and the log trimmed. Not
     /// if the log has grown by less than so many bytes since the last round began: then it is over at once. More than
     /// [`limits::SNAPSHOT_REQUESTS_WAITING`] may not wait: then it comes back.
+    ///
+    /// # Errors
+    /// As many wait already as may; `waiting` comes back.
     pub fn want(
         &mut self,
         waiting: W,

@@ -38,6 +38,17 @@ impl Default for BreakerPolicy {
 }
 
 /// State of one kind of operation at a processor, derived from its answers.
+///
+/// ```
+/// use wattstile::payment::breaker::{Breaker, BreakerPolicy, Signal};
+/// use wattstile::units::Mono;
+///
+/// let policy = BreakerPolicy { failures: 2, ..BreakerPolicy::default() };
+/// let fails = |breaker: Breaker, ms| breaker.after(Signal::Fails, Mono(ms), &policy);
+/// let open = fails(fails(Breaker::Closed, 0), 1);
+/// assert!(matches!(open, Breaker::Open { .. }));
+/// assert!(!open.probe(Mono(2), &policy).1, "no probe before its pause is over");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Breaker {
     /// It works; there may have been failures in a row.

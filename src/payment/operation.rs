@@ -319,6 +319,14 @@ pub enum NotificationKind {
 }
 
 /// What a processor can do, declared when it connects and kept with every hold it approves.
+///
+/// ```
+/// use wattstile::payment::{Capabilities, OperationKind};
+/// use wattstile::units::Currency;
+///
+/// let capabilities = Capabilities { increments_max: 0, ..Capabilities::everything(Currency::EUR) };
+/// assert!(capabilities.kinds.contains(&OperationKind::Refund));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Kinds of operations it takes.

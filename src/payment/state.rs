@@ -15,6 +15,29 @@ use std::num::{NonZeroU32, NonZeroU64};
 /// The holds of one payment with all of their operations.
 ///
 /// Equality and serialization leave out the running timers: a payment replayed from its events equals the live one.
+///
+/// ```
+/// use wattstile::payment::{
+///     Capabilities, Command, Credential, CredentialKind, Effect, HoldCapabilities, Payment, Policy, apply, decide,
+/// };
+/// use wattstile::units::{Amount, Currency, Mono, Now, PartitionId, PaymentId, ProcessorId, Timestamp};
+///
+/// let now = Now { wall: Timestamp::from_unix_ms(1_796_000_000_000), mono: Mono(0) };
+/// let mut payment = Payment::new(PaymentId::new(now.wall, PartitionId(0), 7), Currency::EUR);
+/// let authorize = Command::Authorize {
+///     processor: ProcessorId::new("acme")?,
+///     capabilities: HoldCapabilities::of(&Capabilities::everything(Currency::EUR)),
+///     credential: Credential { kind: CredentialKind::CardToken, token: b"tok_1".as_slice().into() },
+///     amount: Amount::new(4_500, Currency::EUR),
+///     partial_ok: false,
+/// };
+/// // Deciding changes nothing: the events do, and the effects wait until these are durable.
+/// let decision = decide(&payment, authorize, now, &Policy::default());
+/// decision.events.iter().for_each(|event| apply(&mut payment, event));
+/// assert!(matches!(decision.effects.as_slice(), [Effect::Send(operation)] if operation.processor.as_str() == "acme"));
+/// assert_eq!(payment.authorized().minor, 0, "nothing is authorized until the processor approves");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
     pub(super) id: PaymentId,

@@ -79,6 +79,9 @@ impl Pipe {
     }
 
     /// Sends what there is to send until something comes, everything is sent, or the time has come.
+    ///
+    /// # Errors
+    /// The connection is closed or broken.
     pub async fn turn(&mut self, until: Instant) -> io::Result<PipeEvent<'_>> {
         loop {
             let Pipe { reader, writer, out, written, unflushed, scratch } = &mut *self;

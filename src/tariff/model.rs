@@ -13,6 +13,18 @@ use std::fmt;
 use std::ops::Range;
 
 /// A tariff that can be priced. Made by [`Tariff::parse`] only.
+///
+/// ```
+/// use wattstile::tariff::Tariff;
+///
+/// let tariff = Tariff::parse(r#"{ "country_code": "NL", "party_id": "WST", "id": "DAY", "currency": "EUR",
+///     "elements": [{ "price_components": [{ "type": "ENERGY", "price": 0.30, "vat": 21, "step_size": 1 }] }],
+///     "last_updated": "2026-01-01T00:00:00Z" }"#)?
+/// .tariff;
+/// assert_eq!((tariff.id().as_str(), tariff.currency().code(), tariff.elements().len()), ("DAY", "EUR", 1));
+/// assert!(Tariff::parse("{}").is_err(), "a tariff without prices is refused, never free");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tariff {
     pub(super) text: String,

@@ -19,6 +19,25 @@ use smallvec::SmallVec;
 /// Everything needed to price a session that is in progress; a value of about 150 bytes, without the tariff.
 ///
 /// It is made by [`Rating::open`], changed by [`Rating::apply`] only, and can be stored as it is.
+///
+/// ```
+/// use jiff::tz::TimeZone;
+/// use wattstile::tariff::{Rating, Tariff};
+/// use wattstile::units::{Energy, MeterReading, TimeSpan, Timestamp};
+///
+/// let tariff = Tariff::parse(r#"{ "country_code": "NL", "party_id": "WST", "id": "DAY", "currency": "EUR",
+///     "elements": [{ "price_components": [{ "type": "ENERGY", "price": 0.30, "vat": 21, "step_size": 1 }] }],
+///     "last_updated": "2026-01-01T00:00:00Z" }"#)?
+/// .tariff;
+/// let (start, zero) = (Timestamp::from_unix_ms(1_796_000_000_000), Energy::from_watt_hours(0).unwrap());
+/// let mut rating = Rating::open(&tariff, &TimeZone::UTC, start, zero)?;
+/// let at = start.saturating_add(TimeSpan::from_secs(3_600));
+/// let register = Energy::from_watt_hours(10_000).unwrap();
+/// let slices = rating.price_last(&tariff, &TimeZone::UTC, &MeterReading { sequence: 1, at, register, power: None, current: None })?;
+/// rating.apply(&slices);
+/// assert_eq!(rating.total(&tariff)?.payable()?.to_string(), "EUR 3.63", "10 kWh at 0.30 and 21 % of tax");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rating {
     pub(super) tariff: u32,

@@ -16,6 +16,22 @@ use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 
 /// A session that can be priced: where it was, when it began, and what the meter showed.
+///
+/// ```
+/// use jiff::tz::TimeZone;
+/// use wattstile::tariff::{PriceReport, RecordedSession, Tariff};
+///
+/// let tariff = Tariff::parse(r#"{ "country_code": "NL", "party_id": "WST", "id": "DAY", "currency": "EUR",
+///     "elements": [{ "price_components": [{ "type": "ENERGY", "price": 0.30, "vat": 21, "step_size": 1 }] }],
+///     "last_updated": "2026-01-01T00:00:00Z" }"#)?
+/// .tariff;
+/// let session = RecordedSession::parse_readings(r#"{ "timezone": "UTC", "start": "2026-11-22T10:00:00Z",
+///     "end": "2026-11-22T11:00:00Z", "readings": [{ "at": "2026-11-22T10:00:00Z", "register_wh": 0 },
+///     { "at": "2026-11-22T11:00:00Z", "register_wh": 10000 }] }"#)?;
+/// let report = PriceReport::of_session(&session.price(&tariff, &TimeZone::UTC)?, &tariff)?;
+/// assert_eq!(report.total_cost.map(|cost| (cost.excl_vat, cost.incl_vat)), Some(("3".into(), "3.63".into())));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct RecordedSession {
     /// Time zone of the charger; `None` when the file names none.

@@ -11,6 +11,14 @@ const MICRO_PER_WH: i64 = 1_000_000;
 /// An amount of energy, or the value of a meter's lifetime register, in microwatt hours (10⁻⁹ kWh).
 ///
 /// The range is ±9.2 TWh. Registers are lifetime counters: only a difference of two registers is ever billed.
+///
+/// ```
+/// use wattstile::units::Energy;
+///
+/// let (first, last) = (Energy::from_watt_hours(7_000).unwrap(), Energy::from_kwh("7.25".parse()?).unwrap());
+/// assert_eq!(last.checked_sub(first).map(Energy::whole_watt_hours), Some(250));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Energy(i64);
 
@@ -85,6 +93,13 @@ impl fmt::Display for Energy {
 }
 
 /// Power in milliwatts.
+///
+/// ```
+/// use wattstile::units::Power;
+///
+/// assert_eq!(Power::from_kw("22".parse()?), Power::from_watts(22_000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Power(i64);
 

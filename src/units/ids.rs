@@ -293,6 +293,16 @@ const ORDINAL_MASK: u128 = (1 << ORDINAL_BITS) - 1;
 
 /// A charging session: 48 bits of time in milliseconds, 16 of partition, 48 of randomness, 16 zero bits where the
 /// ordinals of the operations of its payment go.
+///
+/// ```
+/// use wattstile::units::{PartitionId, SessionId, Timestamp};
+///
+/// let begun = Timestamp::from_unix_ms(1_796_000_000_000);
+/// let id = SessionId::new(begun, PartitionId(5), 7);
+/// assert_eq!((id.begun(), id.partition()), (begun, PartitionId(5)));
+/// assert_eq!(id.to_string().parse::<SessionId>()?, id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(#[serde(with = "bits")] [u8; 16]);
 

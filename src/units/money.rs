@@ -17,6 +17,15 @@ use std::str::FromStr;
 const PARTS_PER_MAJOR: i128 = 9_000_000_000_000_000_000_000_000;
 
 /// A currency by its ISO 4217 numeric code.
+///
+/// ```
+/// use wattstile::units::Currency;
+///
+/// let yen: Currency = "JPY".parse()?;
+/// assert_eq!((yen.code(), yen.numeric(), yen.exponent()), ("JPY", 392, 0));
+/// assert!("EURO".parse::<Currency>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency(u16);
 
@@ -154,6 +163,15 @@ impl crate::stored::Example for Currency {
 }
 
 /// A payable amount: a whole number of minor units (cents) of one currency.
+///
+/// ```
+/// use wattstile::units::{Amount, Currency, MoneyError};
+///
+/// let hold = Amount::from_major("45.00".parse()?, Currency::EUR)?;
+/// assert_eq!((hold.minor, hold.to_string().as_str()), (4_500, "EUR 45.00"));
+/// assert!(matches!(hold.checked_add(Amount::new(1, "USD".parse()?)), Err(MoneyError::CurrencyMismatch { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Amount {
     /// Minor units; negative only in credit notes and balances.
@@ -239,6 +257,15 @@ impl fmt::Debug for Amount {
 }
 
 /// Rule by which a cost is rounded to an amount; part of a tariff, stored with the session.
+///
+/// ```
+/// use wattstile::units::{Cost, Currency, Rounding};
+///
+/// let cost = Cost::from_major("1.125".parse()?, Currency::EUR)?;
+/// let rounded = |rule| cost.round(rule).map(|amount| amount.minor);
+/// assert_eq!([Rounding::HalfEven, Rounding::HalfUp, Rounding::Down].map(rounded), [Ok(112), Ok(113), Ok(112)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rounding {
     /// To the nearest minor unit, a half to the even neighbour.
@@ -253,6 +280,16 @@ pub enum Rounding {
 /// An exact cost: an integer count of 1/(9·10²⁴) of the major unit.
 ///
 /// Never sent to a processor; [`Cost::round`] is the one bridge to an [`Amount`].
+///
+/// ```
+/// use wattstile::units::{Cost, Currency, Rounding};
+///
+/// let third = Cost::from_major("0.3333333333".parse()?, Currency::EUR)?;
+/// let sum = third.checked_add(third)?.checked_add(third)?;
+/// assert_eq!(sum.round(Rounding::HalfEven)?.minor, 100, "rounded once, at the end");
+/// assert_eq!(sum.ceiling()?.minor, 100);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cost {
     parts: i128,

@@ -5,6 +5,13 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 /// One stream of random numbers.
+///
+/// ```
+/// use wattstile::units::rng::Rng;
+///
+/// let (mut one, mut same) = (Rng::new(7), Rng::new(7));
+/// assert_eq!(one.below(1_000), same.below(1_000));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Rng(ChaCha8Rng);
 

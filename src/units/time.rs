@@ -6,6 +6,16 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// An instant: milliseconds since 1970-01-01T00:00:00Z, without leap seconds.
+///
+/// ```
+/// use wattstile::units::{TimeSpan, Timestamp};
+///
+/// let start = Timestamp::parse_rfc3339("2026-03-29T01:30:00+01:00")?;
+/// let end = start.saturating_add(TimeSpan::from_secs(3_600));
+/// assert_eq!(end.to_rfc3339(), "2026-03-29T01:30:00Z");
+/// assert_eq!(end.since(start), TimeSpan::from_ms(3_600_000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(i64);
 

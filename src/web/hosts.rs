@@ -24,6 +24,9 @@ impl Hosts {
     }
 
     /// Whether a request is for one of these names: by its `Host`, and by its target where that has a name as well.
+    ///
+    /// # Errors
+    /// 421 for a foreign name, 400 where there is none.
     pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {

@@ -52,6 +52,9 @@ impl Call<'_> {
     }
 
     /// A named segment as a value.
+    ///
+    /// # Errors
+    /// 400 for a text that is no such value.
     pub fn segment<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Problem> {
         self.text(name).parse().map_err(Problem::usage)
     }
@@ -62,6 +65,9 @@ impl Call<'_> {
     }
 
     /// A parameter that is a whole number.
+    ///
+    /// # Errors
+    /// 400 for a text that is no whole number.
     pub fn number<N: FromStr>(&self, name: &'static str) -> Result<Option<N>, Problem> {
         let Some(text) = self.parameter(name) else { return Ok(None) };
         let shown: String = text.escape_debug().take(32).collect();
@@ -70,6 +76,9 @@ impl Call<'_> {
     }
 
     /// A parameter that takes a value of a closed list; a refusal names the list.
+    ///
+    /// # Errors
+    /// 400 for another value, with those that are known.
     pub fn one_of(&self, name: &'static str, known: &[&str]) -> Result<Option<&str>, Problem> {
         match self.parameter(name) {
             Some(value) if !known.contains(&value) => {
@@ -80,6 +89,9 @@ impl Call<'_> {
     }
 
     /// The body as a value.
+    ///
+    /// # Errors
+    /// 400 for a body that is empty, no JSON, no object, or an object with other members than the order has.
     pub fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         crate::api::object::parse(self.body).map_err(Problem::from)
     }

@@ -181,6 +181,9 @@ impl Console {
     }
 
     /// Shows a gate, with measured figures beside its views. The command line finds it by a file in the data directory.
+    ///
+    /// # Errors
+    /// The file with the address cannot be written.
     pub fn show(&mut self, views: Arc<Views>, collectors: Vec<Collector>, data: Option<&Path>) -> io::Result<()> {
         self.shared.exporter.collect(prometheus::collector(&views));
         for collector in collectors {

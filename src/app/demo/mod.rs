@@ -184,6 +184,9 @@ const REQUEST_LIFE_MAX: TimeSpan = TimeSpan::from_secs(2);
 
 impl Demo {
     /// Starts everything; energy flows a moment later.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or the gate, its certificates or its simulated peers do not start.
     pub fn start(settings: &DemoSettings) -> Result<Demo, DemoError> {
         let started = Instant::now();
         make_private_folder(&settings.directory)?;

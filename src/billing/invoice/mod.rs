@@ -265,6 +265,9 @@ impl SeriesId {
     pub const MAX_LEN: usize = 24;
 
     /// Checks the text and makes the name.
+    ///
+    /// # Errors
+    /// The name is empty, too long, or has other characters than letters, digits, hyphens, dots and slashes.
     pub fn new(text: &str) -> Result<SeriesId, SeriesIdError> {
         let allowed = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '/'));
         if allowed && (1..=SeriesId::MAX_LEN).contains(&text.len()) {

@@ -341,6 +341,9 @@ impl Report {
     }
 
     /// The piles as a table: pile, operation, reference, row, ours, theirs, difference, currency.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
     pub fn write_csv(&self, out: impl Write) -> io::Result<()> {
         let mut table = ::csv::Writer::from_writer(out);
         table.write_record(["pile", "operation", "reference", "row", "ours", "theirs", "difference", "currency"])?;

@@ -79,6 +79,9 @@ const ACCOUNTS: usize = 4_096;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let mut gate = OwnGate::start(Wishes {
         name: "wattstile-bench-callbacks",

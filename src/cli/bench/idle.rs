@@ -71,6 +71,9 @@ const FIRST: u32 = 400;
 const DIALS: usize = 16;
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
     if args.generator {
         return generate();

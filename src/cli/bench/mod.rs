@@ -47,6 +47,9 @@ fn default_shards() -> u16 {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     output.inform(format_args!(
         "shards of this machine: {}, unless --shards says otherwise",

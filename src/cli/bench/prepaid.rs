@@ -78,6 +78,9 @@ struct Run {
 const PARTITIONS: u16 = 64;
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
     let temporary = args.data.is_none();
     let name = format!("wattstile-bench-prepaid-{}", std::process::id());

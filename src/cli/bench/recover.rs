@@ -97,6 +97,9 @@ struct Word {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     if args.killed {
         return be_killed(&args);

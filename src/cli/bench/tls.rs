@@ -57,6 +57,9 @@ impl Peer {
     }
 
     /// How it connects.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn connector(&self, trust: &Trust) -> Result<Connector, CliError> {
         let key = self.key.clone().try_into().map_err(CliError::failed)?;
         let chain = self.chain.iter().map(|certificate| certificate.clone().into()).collect();

@@ -101,6 +101,9 @@ const SETTLED_EVERY: Duration = Duration::from_secs(20);
 const ALONE: Duration = Duration::from_secs(2);
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     if args.list {
         return list(output);

@@ -107,6 +107,9 @@ const REFUNDED_PER_TEN_THOUSAND: u16 = 2_500;
 const REFUNDS_AT_ONCE: usize = 16;
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     if args.simulated {
         return simulated(&args, output);

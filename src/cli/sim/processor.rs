@@ -53,6 +53,9 @@ pub struct Args {
 }
 
 /// Runs the command.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let dialler = args.target.open()?.of(&Subject::Processor(args.id.clone()))?;
     let median = TimeSpan::from_ms(i64::try_from(args.latency.as_millis()).unwrap_or(i64::MAX / 10));

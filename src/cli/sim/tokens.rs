@@ -13,6 +13,9 @@ struct Word {
 }
 
 /// Lists them.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(output: &Output) -> Result<Exit, CliError> {
     let misbehaviours = Misbehaviour::ALL.into_iter().zip(1..).map(|(one, number)| Word {
         token: format!("tok_{}", one.name()),

@@ -41,6 +41,9 @@ struct Skip {
 }
 
 /// Runs every case below the folder.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let mut folders: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     for file in files_below(&args.folder)? {

@@ -70,6 +70,9 @@ struct Change {
 }
 
 /// Prices every session twice; amounts are payable amounts after tax.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let tariff = |path: &Path| -> Result<Tariff, CliError> { Ok(one_tariff(path, None)?.tariff) };
     let (old, new) = (tariff(&args.old)?, tariff(&args.new)?);

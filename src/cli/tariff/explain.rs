@@ -44,6 +44,9 @@ struct Row {
 }
 
 /// Prints the text: one document for one tariff, a list for a list.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let text = read(&args.file)?;
     let texts = tariffs_in(&text).map_err(|error| faulty(&args.file, &error))?;
@@ -98,6 +101,9 @@ impl Row {
 }
 
 /// Lists the tariffs in the JSON files of a folder; one that is no tariff is listed with the fault.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn list(args: ListArgs, output: &Output) -> Result<Exit, CliError> {
     let mut rows = Vec::new();
     let json = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");

@@ -60,6 +60,9 @@ struct Line {
 }
 
 /// Reads, checks and prints.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let power = Power::from_kw(args.power_kw);
     let power =

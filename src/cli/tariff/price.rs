@@ -39,6 +39,9 @@ pub struct Args {
 }
 
 /// Prices and prints.
+///
+/// # Errors
+/// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let zone = args.timezone.as_deref().map(zone_named).transpose()?;
     let report = match (&args.cdr, &args.run, &args.readings) {

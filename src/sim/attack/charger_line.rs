@@ -72,16 +72,25 @@ impl ChargerLine {
     }
 
     /// Connects as a charger.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn dial(field: &Field, id: &ChargerId) -> Result<ChargerLine, Trouble> {
         Ok(ChargerLine::over(field.dial(&Subject::Charger(id.clone())).await?, field))
     }
 
     /// Connects as a site controller.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn dial_site(field: &Field, id: &SiteId) -> Result<ChargerLine, Trouble> {
         Ok(ChargerLine::over(field.dial(&Subject::Site(id.clone())).await?, field))
     }
 
     /// Connects as a charger and is greeted.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn greeted(field: &Field, id: &ChargerId, power: Power) -> Result<ChargerLine, Trouble> {
         let mut line = ChargerLine::dial(field, id).await?;
         line.send(&FromCharger::Hello(hello(id, power, field.now().wall, Vec::new())));
@@ -171,6 +180,9 @@ impl ChargerLine {
     }
 
     /// Begins a session: the gate's id for it, or why it is refused.
+    ///
+    /// # Errors
+    /// The gate refused the start, or did not answer in time.
     pub async fn start(&mut self, start: StartSession) -> Result<SessionId, Refused> {
         let key = start.session;
         self.send(&FromCharger::Start(start));
@@ -247,6 +259,9 @@ pub fn reading(sequence: u32, at: Timestamp, register: Energy) -> MeterReading {
 }
 
 /// The name of an attacker's charger.
+///
+/// # Errors
+/// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
 pub fn charger_id(field: &Field, number: u64) -> Result<ChargerId, Trouble> {
     ChargerId::new(&field.peer_name(number)).map_err(Trouble::of)
 }

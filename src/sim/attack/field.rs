@@ -65,6 +65,9 @@ impl Ways {
     }
 
     /// A good certificate of this peer; the same each time.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub fn certificate(&self, subject: &Subject) -> Result<Certified, Trouble> {
         let mut certificates = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         let name = format!("{}/{}", subject.role(), subject.id());
@@ -78,12 +81,18 @@ impl Ways {
     }
 
     /// A certificate that is valid from then until then.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub fn certificate_for(&self, subject: &Subject, validity: Validity) -> Result<Certified, Trouble> {
         let mut certificates = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         certificates.folder.issue(subject, validity).map_err(Trouble::of)
     }
 
     /// Revokes every certificate of a peer.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub fn revoke(&self, subject: &Subject) -> Result<(), Trouble> {
         let mut certificates = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now().wall;
@@ -105,6 +114,9 @@ impl Ways {
     }
 
     /// A connection for a regular peer.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub fn dialler(&self, subject: &Subject) -> Result<Dialler, Trouble> {
         let connector = Connector::new(&self.trust, self.certificate(subject)?).map_err(Trouble::of)?;
         Ok(dialler(connector, self.listener(subject)))
@@ -160,12 +172,18 @@ impl Field {
     }
 
     /// Connects as this peer, with its good certificate.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn dial(&self, subject: &Subject) -> Result<Box<dyn Duplex>, Trouble> {
         let own = self.ways.certificate(subject)?;
         self.dial_with(own, self.ways.listener(subject)).await
     }
 
     /// Connects with a certificate.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn dial_with(&self, own: Certified, listener: SocketAddr) -> Result<Box<dyn Duplex>, Trouble> {
         let connector = Connector::new(&self.ways.trust, own).map_err(Trouble::of)?.from_address(self.source);
         let socket = connector.connect(listener).await.map_err(Trouble::of)?;
@@ -173,6 +191,9 @@ impl Field {
     }
 
     /// A TCP connection without more.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn tcp(&self, listener: SocketAddr) -> Result<TcpStream, Trouble> {
         let connecting = tcp_from(self.source, listener);
         match tokio::time::timeout(Duration::from_secs(10), connecting).await {

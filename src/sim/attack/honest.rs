@@ -240,6 +240,9 @@ const CONNECTIONS: u32 = 2;
 
 impl Honest {
     /// Starts them on the current runtime.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub fn start(settings: HonestSettings, ways: &Ways, checker: Checker) -> Result<Honest, Trouble> {
         let pace = Pace { clock: Arc::clone(&ways.clock), speed: 1 };
         let mut processors = Vec::new();

@@ -29,12 +29,18 @@ const BODY_MAX: usize = 4 << 20;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sends a request from an attacker's address.
+///
+/// # Errors
+/// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
 pub async fn ask(field: &Field, to: SocketAddr, request: &str) -> Result<Answer, Trouble> {
     ask_over(field.tcp(to).await?, request).await
 }
 
 /// Sends a request over a connection and reads until the other side closes. The request must contain `Connection:
 /// close`.
+///
+/// # Errors
+/// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
 pub async fn ask_over(mut stream: TcpStream, request: &str) -> Result<Answer, Trouble> {
     let asking = async {
         // A server that refuses at once closes during this write; its answer can be read all the same.

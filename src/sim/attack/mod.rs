@@ -207,6 +207,9 @@ impl Attackers {
 }
 
 /// The processors of attackers, once they behave: what the gate still waits for is answered, so that it comes to its end.
+///
+/// # Errors
+/// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
 pub fn reformed(kinds: &[Attacker], ways: &Ways) -> Result<Vec<Service>, Trouble> {
     let pace = Pace { clock: Arc::clone(&ways.clock), speed: 1 };
     let mut services = Vec::new();

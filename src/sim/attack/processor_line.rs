@@ -45,11 +45,17 @@ impl ProcessorLine {
     }
 
     /// Connects as a processor.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn dial(field: &Field, id: &ProcessorId) -> Result<ProcessorLine, Trouble> {
         Ok(ProcessorLine::over(field.dial(&Subject::Processor(id.clone())).await?, id, field))
     }
 
     /// Connects as a processor that takes such credentials, and is greeted. With none it gets no operations.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn greeted(
         field: &Field,
         id: &ProcessorId,
@@ -182,6 +188,9 @@ pub(super) fn capabilities_in(currency: Currency, id: &ProcessorId, credentials:
 }
 
 /// The name of an attacker's processor.
+///
+/// # Errors
+/// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
 pub fn processor_id(field: &Field, number: u64) -> Result<ProcessorId, Trouble> {
     ProcessorId::new(&field.peer_name(number)).map_err(Trouble::of)
 }

@@ -44,6 +44,9 @@ const HOLD_LIVES: TimeSpan = TimeSpan::from_secs(3_600);
 
 impl SimulatedProcessor {
     /// Dials in for payments of the attacker's own currency.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn open(field: &Field) -> Result<SimulatedProcessor, Trouble> {
         let id = processor_id(field, 0)?;
         let line = ProcessorLine::greeted(field, &id, &[CredentialKind::WalletToken]).await?;
@@ -52,6 +55,9 @@ impl SimulatedProcessor {
 
     /// Runs a session of 100 Wh at an attacker's charger while the processor answers by `answering`. Returns true if
     /// it was admitted and its stop is durable.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn session(&mut self, field: &Field, answering: Answering<'_>) -> Result<bool, Trouble> {
         let charging = charge(field);
         tokio::pin!(charging);
@@ -64,6 +70,9 @@ impl SimulatedProcessor {
     }
 
     /// Answers for a while, or until an operation of this kind has come and was answered.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn serve(
         &mut self,
         field: &Field,
@@ -86,6 +95,9 @@ impl SimulatedProcessor {
     }
 
     /// Sends a message and waits for its result.
+    ///
+    /// # Errors
+    /// [`Trouble`]: the gate cannot be reached, or refuses what must be accepted.
     pub async fn ask(&mut self, field: &Field, question: SentMessage, answering: Answering<'_>) -> Result<(), Trouble> {
         let callback = self.send(question);
         let deadline = Instant::now() + ANSWER;

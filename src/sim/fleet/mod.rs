@@ -546,6 +546,9 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Sends the messages; readings of one session that follow each other share frames.
+    ///
+    /// # Errors
+    /// A message does not fit a frame, or its channel has not said Hello.
     pub fn send_all(
         &mut self,
         link: &mut ChargerClientLink,
@@ -583,6 +586,9 @@ impl Outbox {
 }
 
 /// Names of simulated chargers: `<prefix>0001` and so on.
+///
+/// # Errors
+/// The prefix is not part of a charger id, or makes one that is too long.
 pub fn charger_names(prefix: &str, count: u32) -> Result<Vec<ChargerId>, crate::units::IdError> {
     let width = count.to_string().len().max(4);
     (1..=count).map(|number| ChargerId::new(&format!("{prefix}{number:0width$}"))).collect()

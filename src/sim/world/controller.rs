@@ -89,6 +89,9 @@ impl Controller {
     }
 
     /// Processes bytes of the gate. An error ends the connection.
+    ///
+    /// # Errors
+    /// The peer breaks the protocol, or has left.
     pub fn receive(
         &mut self,
         bytes: &[u8],

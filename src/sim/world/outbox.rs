@@ -78,6 +78,9 @@ impl Outbox {
     }
 
     /// Hands an input to its shard, unless that is not open or its mailbox is full.
+    ///
+    /// # Errors
+    /// The shard is not open, or has no room; the input comes back.
     pub fn post(&self, input: Input) -> Result<(), Input> {
         if self.shard_of(&input).is_some_and(|shard| !self.is_open(usize::from(shard))) || self.is_full() {
             return Err(input);

@@ -73,6 +73,9 @@ pub(super) struct Counts {
 
 impl Process {
     /// Starts on the contents of a store. [`Process::resume`] repeats the requests.
+    ///
+    /// # Errors
+    /// The data are damaged.
     pub fn start(durable: &Arc<DurableState>, store: Box<dyn Store>, life: u32, now: Now) -> Result<Process, Failure> {
         let node_config = Arc::new(durable.node_config());
         let workers =
@@ -258,6 +261,9 @@ impl Process {
     }
 
     /// The disk does what was begun.
+    ///
+    /// # Errors
+    /// The simulated disk failed: the process is at its end.
     pub fn commit(&mut self, now: Now, checker: &mut Checker) -> Result<(), Failure> {
         self.begin(now);
         self.outputs.writer.commit()?;

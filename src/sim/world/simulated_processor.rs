@@ -135,6 +135,9 @@ impl SimulatedProcessor {
     }
 
     /// Processes bytes of the gate. An error ends the connection.
+    ///
+    /// # Errors
+    /// The peer breaks the protocol, or has left.
     pub fn receive(&mut self, place: usize, bytes: &[u8], now: Now, out: &mut Vec<u8>) -> Result<(), LinkError> {
         let Some(link) = &mut self.lines[place].link else { return Ok(()) };
         let mut messages = Vec::new();

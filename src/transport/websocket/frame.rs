@@ -123,6 +123,9 @@ impl Header {
     }
 
     /// Reads a whole header, received by this end.
+    ///
+    /// # Errors
+    /// The header breaks a rule of RFC 6455; [`Violation`] names it.
     pub fn read(bytes: &[u8], end: End, compression: bool) -> Result<Header, Violation> {
         let [first, second, rest @ ..] = bytes else { return Err(Violation::Length) };
         let (last, compressed, masked) = (first & 0x80 != 0, first & 0x40 != 0, second & 0x80 != 0);

@@ -60,6 +60,9 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 impl OwnGate {
     /// Makes certificates, a tariff and a configuration in the folder, and starts it.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn start(dir: &Path) -> Result<OwnGate, CliError> {
         let write = |path: PathBuf, text: &str| fs::write(&path, text).map_err(|error| CliError::file(&path, &error));
         let tariffs = dir.join("tariffs");
@@ -95,6 +98,9 @@ impl OwnGate {
     }
 
     /// Starts its process and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn start_again(&mut self) -> Result<(), CliError> {
         let path = self.dir.join("gate.log");
         let log = fs::OpenOptions::new().create(true).append(true).open(&path);
@@ -124,6 +130,9 @@ impl OwnGate {
     }
 
     /// How peers and attackers reach it.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn ways(&self) -> Result<Ways, CliError> {
         let folder = PkiFolder::open(&self.dir.join("pki")).map_err(CliError::failed)?;
         let trust = Trust::new(std::slice::from_ref(folder.root()), "localhost").map_err(CliError::failed)?;
@@ -149,6 +158,9 @@ impl OwnGate {
     }
 
     /// SIGTERM, and its exit code; missing when it does not end in time.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn terminate(&mut self) -> Result<Option<i32>, CliError> {
         let Some(mut child) = self.child.take() else { return Ok(None) };
         Command::new("kill").arg(child.id().to_string()).status().map_err(CliError::failed)?;

@@ -125,6 +125,9 @@ impl Report {
     }
 
     /// For a person.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
     pub fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "seed {}: attacked for {} s by {} kinds", self.seed, self.attacked_s, self.attackers.len())?;
         for promise in &self.promises {
