@@ -38,7 +38,7 @@ impl Exit {
         (Exit::Failed, "failed, or a check found something wrong"),
         (Exit::Usage, "wrong arguments"),
         (Exit::NotFound, "not found"),
-        (Exit::Refused, "refused by a rule, or in conflict with what is there"),
+        (Exit::Refused, "refused by a rule, or in conflict with the existing data"),
         (Exit::Unreachable, "a peer is unreachable or did not answer in time"),
         (Exit::Corrupt, "stored data is damaged"),
         (Exit::Temporary, "a failure of ours that may pass: full disk, failed sync"),
