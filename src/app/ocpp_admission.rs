@@ -9,7 +9,7 @@ use crate::units::ChargerId;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What is known of a charger that shows no certificate.
+/// The known state of a charger that shows no certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// The password is that of the charger (profiles 1 and 2).

@@ -26,7 +26,7 @@ pub struct OcppConnection {
     asked: bool,
 }
 
-/// Room for what is read at once, and for what is answered: one for all connections of a thread, since each is done with it
+/// Room for one read, and for what is answered: one for all connections of a thread, since each is done with it
 /// before the next one reads.
 #[derive(Default)]
 struct Scratch {

@@ -23,7 +23,7 @@ use crate::billing::invoice::{Requests, Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
 use crate::charger::Charger;
 use crate::journal::{Position, Sequence};
-use crate::payment::known_processor::Acquaintances;
+use crate::payment::known_processor::KnownProcessors;
 use crate::session::Session;
 use crate::stored::{self, Stored, StoredError, begin, end, load_count, load_text, store_count, store_text, stored};
 use crate::tariff::Tariff;
@@ -79,7 +79,7 @@ pub(super) struct Rest {
     pub requests: Requests,
     pub settlements: Register,
     pub top_ups: BTreeMap<PaymentId, TopUp>,
-    pub processors: Acquaintances,
+    pub processors: KnownProcessors,
     pub last_number: u64,
 }
 

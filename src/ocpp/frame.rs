@@ -69,7 +69,7 @@ pub enum FrameError {
     Call {
         /// The name of the call.
         id: Box<str>,
-        /// What is wrong.
+        /// The fault.
         what: &'static str,
     },
 }

@@ -263,7 +263,7 @@ impl OcppLink {
         }
     }
 
-    /// Tells the node which charger this is, before anything else.
+    /// Gives the node the charger of this link, before anything else.
     fn introduce(&mut self, now: Now, messages: &mut Vec<Received<FromCharger>>) {
         if !std::mem::replace(&mut self.is_introduced, true) {
             messages.push(to_node(FromCharger::Hello(self.hello(now, ""))));

@@ -145,7 +145,7 @@ pub struct Opening {
     /// When it began, by the charger's clock.
     pub at: Timestamp,
     /// When the gate received the start.
-    pub heard_at: Timestamp,
+    pub received_at: Timestamp,
     /// The register at the start.
     pub register: Energy,
     /// The most power that the connector can give.
@@ -162,7 +162,7 @@ pub struct Opening {
 }
 
 stored!(struct Opening {
-    0: id, 1: charger, 2: connector, 3: key, 4: at, 5: heard_at, 6: register, 7: power_max, 8: tariff, 9: zone,
+    0: id, 1: charger, 2: connector, 3: key, 4: at, 5: received_at, 6: register, 7: power_max, 8: tariff, 9: zone,
     10: fingerprint, 11: origin or None,
 });
 

@@ -19,7 +19,7 @@ use wattstile::payment::{
     Answer, CallbackId, Capabilities, Credential, CredentialKind, Decline, DeclineClass, Operation, Outcome,
     ProcessorRef, Request,
 };
-use wattstile::sim::pipe::{Dialler, Pipe, Turn};
+use wattstile::sim::pipe::{Dialler, Pipe, PipeEvent};
 use wattstile::units::{
     Amount, ChargerId, ConnectorId, Currency, Energy, HoldId, MeterReading, Mono, Now, Power, ProcessorId, SessionKey,
     TimeSpan,
@@ -47,32 +47,32 @@ fn capabilities() -> Capabilities {
 }
 
 /// A processor that sends scripted messages.
-struct Bank {
+struct ProcessorStand {
     pipe: Pipe,
     link: ProcessorClientLink,
     came: VecDeque<ToProcessor>,
 }
 
-impl Bank {
-    async fn dial(dialler: &Dialler, name: &str, key: Option<[u8; 32]>) -> Bank {
+impl ProcessorStand {
+    async fn dial(dialler: &Dialler, name: &str, key: Option<[u8; 32]>) -> ProcessorStand {
         let processor = ProcessorId::new(name).unwrap();
-        let mut bank = Bank {
+        let mut processor_stand = ProcessorStand {
             pipe: Pipe::new(dialler.dial().await.unwrap()),
             link: ProcessorClientLink::new(processor.clone(), key.map(|key| MacKey::new(&key)), Mono(1)),
             came: VecDeque::new(),
         };
         let hello = ProcessorHello { processor, instance: "test".into(), capabilities: capabilities(), clock: now() };
-        bank.say(&FromProcessor::Hello(hello)).await;
-        bank
+        processor_stand.send_message(&FromProcessor::Hello(hello)).await;
+        processor_stand
     }
 
-    async fn welcomed(dialler: &Dialler, name: &str, key: Option<[u8; 32]>) -> Bank {
-        let mut bank = Bank::dial(dialler, name, key).await;
-        assert!(matches!(bank.hears().await.unwrap(), ToProcessor::HelloAck(_)));
-        bank
+    async fn welcomed(dialler: &Dialler, name: &str, key: Option<[u8; 32]>) -> ProcessorStand {
+        let mut processor_stand = ProcessorStand::dial(dialler, name, key).await;
+        assert!(matches!(processor_stand.next_message().await.unwrap(), ToProcessor::HelloAck(_)));
+        processor_stand
     }
 
-    async fn say(&mut self, message: &FromProcessor) {
+    async fn send_message(&mut self, message: &FromProcessor) {
         self.link.send(message, clock().mono, self.pipe.out()).unwrap();
         while !self.turn().await.unwrap() {}
     }
@@ -81,9 +81,9 @@ impl Bank {
     async fn turn(&mut self) -> Result<bool, LinkError> {
         let until = Instant::now() + TIMEOUT;
         let bytes = match self.pipe.turn(until.into()).await.unwrap() {
-            Turn::Bytes(bytes) => bytes.to_vec(),
-            Turn::Sent => return Ok(true),
-            Turn::Time => panic!("the gate says nothing"),
+            PipeEvent::Bytes(bytes) => bytes.to_vec(),
+            PipeEvent::Sent => return Ok(true),
+            PipeEvent::Time => panic!("the gate says nothing"),
         };
         let (mut messages, mut reply) = (Vec::new(), Vec::new());
         self.link.receive(&bytes, clock(), &mut messages, &mut reply)?;
@@ -93,7 +93,7 @@ impl Bank {
     }
 
     /// The next message, or the gate's reason to close.
-    async fn hears(&mut self) -> Result<ToProcessor, LinkError> {
+    async fn next_message(&mut self) -> Result<ToProcessor, LinkError> {
         while self.came.is_empty() {
             self.turn().await?;
         }
@@ -103,7 +103,7 @@ impl Bank {
     /// The next operation, whatever other messages arrive.
     async fn asked(&mut self) -> Operation {
         loop {
-            if let ToProcessor::Operation(operation) = self.hears().await.unwrap() {
+            if let ToProcessor::Operation(operation) = self.next_message().await.unwrap() {
                 return operation;
             }
         }
@@ -112,7 +112,7 @@ impl Bank {
     /// The code with which a callback is refused, or 0 when it is taken.
     async fn verdict(&mut self, number: u128) -> u16 {
         loop {
-            match self.hears().await.unwrap() {
+            match self.next_message().await.unwrap() {
                 ToProcessor::Ack { callback } if callback == CallbackId(number) => return 0,
                 ToProcessor::Nack { callback, code, .. } if callback == CallbackId(number) => return code.number(),
                 _ => {}
@@ -121,7 +121,7 @@ impl Bank {
     }
 
     async fn answers(&mut self, number: u128, operation: &Operation, outcome: Outcome) -> u16 {
-        self.say(&answer(number, operation, outcome)).await;
+        self.send_message(&answer(number, operation, outcome)).await;
         self.verdict(number).await
     }
 }
@@ -146,7 +146,7 @@ impl Stand {
         let pipe = Pipe::new(dialler.dial().await.unwrap());
         let mut stand = Stand { pipe, link: ChargerClientLink::new(Mono(1)), came: VecDeque::new() };
         stand
-            .say(&FromCharger::Hello(ChargerHello {
+            .send_message(&FromCharger::Hello(ChargerHello {
                 numbering: Default::default(),
                 charger: ChargerId::new("CHG-001").unwrap(),
                 connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(150_000).unwrap() }],
@@ -155,11 +155,11 @@ impl Stand {
                 sessions: Vec::new(),
             }))
             .await;
-        assert!(matches!(stand.hears().await, ToCharger::HelloAck(_)));
+        assert!(matches!(stand.next_message().await, ToCharger::HelloAck(_)));
         stand
     }
 
-    async fn say(&mut self, message: &FromCharger) {
+    async fn send_message(&mut self, message: &FromCharger) {
         self.link.send(Channel::ZERO, message, clock().mono, self.pipe.out()).unwrap();
         while !self.turn().await {}
     }
@@ -167,9 +167,9 @@ impl Stand {
     async fn turn(&mut self) -> bool {
         let until = Instant::now() + TIMEOUT;
         let bytes = match self.pipe.turn(until.into()).await.unwrap() {
-            Turn::Bytes(bytes) => bytes.to_vec(),
-            Turn::Sent => return true,
-            Turn::Time => panic!("the gate says nothing"),
+            PipeEvent::Bytes(bytes) => bytes.to_vec(),
+            PipeEvent::Sent => return true,
+            PipeEvent::Time => panic!("the gate says nothing"),
         };
         let mut messages = Vec::new();
         self.link.receive(&bytes, clock(), &mut messages).unwrap();
@@ -177,7 +177,7 @@ impl Stand {
         false
     }
 
-    async fn hears(&mut self) -> ToCharger {
+    async fn next_message(&mut self) -> ToCharger {
         while self.came.is_empty() {
             self.turn().await;
         }
@@ -185,7 +185,7 @@ impl Stand {
     }
 
     async fn start(&mut self, key: u64) {
-        self.say(&FromCharger::Start(StartSession {
+        self.send_message(&FromCharger::Start(StartSession {
             session: SessionKey(key),
             connector: ConnectorId(1),
             credential: Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() },
@@ -237,19 +237,19 @@ fn what_is_false_changes_nothing_and_is_told_its_number() {
         for (dialler, name, key) in
             [(&acme, "acme-cards", Some([8; 32])), (&acme, "acme-cards", None), (&other, "other-cards", Some(KEY))]
         {
-            let mut bank = Bank::dial(dialler, name, key).await;
-            assert!(closes(&mut bank).await);
+            let mut processor_stand = ProcessorStand::dial(dialler, name, key).await;
+            assert!(closes(&mut processor_stand).await);
         }
 
-        let mut bank = Bank::welcomed(&acme, "acme-cards", Some(KEY)).await;
-        let mut rival = Bank::welcomed(&other, "other-cards", None).await;
+        let mut processor_stand = ProcessorStand::welcomed(&acme, "acme-cards", Some(KEY)).await;
+        let mut rival = ProcessorStand::welcomed(&other, "other-cards", None).await;
         let mut stand = Stand::dial(&charger).await;
         stand.start(1).await;
-        let authorize = bank.asked().await;
+        let authorize = processor_stand.asked().await;
         assert!(matches!(authorize.request, Request::Authorize { amount, .. } if amount == eur(2_000)));
 
         // An approval whose MAC was made with another key ends its connection, and the driver still waits.
-        let mut forger = Bank::welcomed(&acme, "acme-cards", Some(KEY)).await;
+        let mut forger = ProcessorStand::welcomed(&acme, "acme-cards", Some(KEY)).await;
         let mut forged =
             ProcessorClientLink::new(ProcessorId::new("acme-cards").unwrap(), Some(MacKey::new(&[8; 32])), Mono(1));
         let mut bytes = Vec::new();
@@ -269,10 +269,10 @@ fn what_is_false_changes_nothing_and_is_told_its_number() {
         assert_eq!(rival.answers(2, &authorize, approved(eur(2_000))).await, 502);
         let mut elsewhere = authorize.clone();
         elsewhere.id = authorize.id.payment().operation(9);
-        assert_eq!(bank.answers(3, &elsewhere, approved(eur(2_000))).await, 501);
+        assert_eq!(processor_stand.answers(3, &elsewhere, approved(eur(2_000))).await, 501);
         let mut mistaken = authorize.clone();
         mistaken.hold = HoldId(elsewhere.id);
-        assert_eq!(bank.answers(4, &mistaken, approved(eur(2_000))).await, 503);
+        assert_eq!(processor_stand.answers(4, &mistaken, approved(eur(2_000))).await, 503);
         // Amounts that contradict the request, and another currency.
         for (number, amount, code) in [
             (5, eur(0), 504),
@@ -281,17 +281,21 @@ fn what_is_false_changes_nothing_and_is_told_its_number() {
             (7, eur(i64::MAX), 504),
             (8, Amount::new(2_000, "USD".parse().unwrap()), 505),
         ] {
-            assert_eq!(bank.answers(number, &authorize, approved(amount)).await, code, "{amount}");
+            assert_eq!(processor_stand.answers(number, &authorize, approved(amount)).await, code, "{amount}");
         }
         assert!(stand.came.is_empty(), "the driver got no message of all this");
 
         // The true answer; the same again; its number with another body; another outcome under another number.
-        assert_eq!(bank.answers(9, &authorize, approved(eur(2_000))).await, 0);
-        assert!(matches!(stand.hears().await, ToCharger::StartAccepted { .. }));
-        assert_eq!(bank.answers(9, &authorize, approved(eur(2_000))).await, 0, "duplicate, the same");
-        assert_eq!(bank.answers(9, &authorize, approved(eur(1_999))).await, 506, "duplicate, with another amount");
+        assert_eq!(processor_stand.answers(9, &authorize, approved(eur(2_000))).await, 0);
+        assert!(matches!(stand.next_message().await, ToCharger::StartAccepted { .. }));
+        assert_eq!(processor_stand.answers(9, &authorize, approved(eur(2_000))).await, 0, "duplicate, the same");
+        assert_eq!(
+            processor_stand.answers(9, &authorize, approved(eur(1_999))).await,
+            506,
+            "duplicate, with another amount"
+        );
         let no = Outcome::Declined(Decline { class: DeclineClass::Hard, code: "no".into(), retry_after: None });
-        assert_eq!(bank.answers(10, &authorize, no).await, 507);
+        assert_eq!(processor_stand.answers(10, &authorize, no).await, 507);
         let (_, document) = verb(&gate, &["hold", "ls"]);
         let holds = document["items"].as_array().unwrap();
         assert_eq!((holds.len(), holds[0]["authorized"].as_str()), (1, Some("20.00")), "one hold, and what it was");
@@ -299,14 +303,14 @@ fn what_is_false_changes_nothing_and_is_told_its_number() {
 }
 
 /// Whether the gate closes. A gate that has a key signs its goodbye, and a peer with another one cannot read it.
-async fn closes(bank: &mut Bank) -> bool {
-    bank.hears().await.is_err()
+async fn closes(processor_stand: &mut ProcessorStand) -> bool {
+    processor_stand.next_message().await.is_err()
 }
 
 /// The code with which the gate closes.
-async fn goodbye(bank: &mut Bank) -> u16 {
+async fn goodbye(processor_stand: &mut ProcessorStand) -> u16 {
     loop {
-        match bank.hears().await {
+        match processor_stand.next_message().await {
             Ok(_) => {}
             Err(LinkError::PeerLeft(go)) => return go.code.number(),
             Err(error) => panic!("no goodbye: {error}"),
@@ -320,22 +324,22 @@ fn an_operator_sees_gives_back_and_drains_what_a_processor_holds() {
     let acme = processor(&mut gate, "acme-cards");
     let charger = gate.dialler(&Subject::Charger(ChargerId::new("CHG-001").unwrap()));
     let runtime = Runtime::new().unwrap();
-    let mut bank = runtime.block_on(Bank::welcomed(&acme, "acme-cards", Some(KEY)));
+    let mut processor_stand = runtime.block_on(ProcessorStand::welcomed(&acme, "acme-cards", Some(KEY)));
     let session = runtime.block_on(async {
         let mut stand = Stand::dial(&charger).await;
         stand.start(1).await;
-        let authorize = bank.asked().await;
-        assert_eq!(bank.answers(1, &authorize, approved(eur(2_000))).await, 0);
-        assert!(matches!(stand.hears().await, ToCharger::StartAccepted { .. }));
+        let authorize = processor_stand.asked().await;
+        assert_eq!(processor_stand.answers(1, &authorize, approved(eur(2_000))).await, 0);
+        assert!(matches!(stand.next_message().await, ToCharger::StartAccepted { .. }));
         let register = Energy::from_watt_hours(1_060).unwrap();
         let last = MeterReading { sequence: 1, at: now(), register, power: None, current: None };
-        stand.say(&FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Local }).await;
-        assert!(matches!(stand.hears().await, ToCharger::MeterAck(_)));
-        let capture = bank.asked().await;
+        stand.send_message(&FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Local }).await;
+        assert!(matches!(stand.next_message().await, ToCharger::MeterAck(_)));
+        let capture = processor_stand.asked().await;
         let Request::Capture { amount, .. } = capture.request else { panic!("{capture:?}") };
         assert_eq!(amount, eur(64), "0.50 and 0.06 kWh at 0.42, and 21 %");
-        assert_eq!(bank.answers(2, &capture, approved(amount)).await, 0);
-        assert!(matches!(stand.hears().await, ToCharger::Receipt(_)));
+        assert_eq!(processor_stand.answers(2, &capture, approved(amount)).await, 0);
+        assert!(matches!(stand.next_message().await, ToCharger::Receipt(_)));
         capture.id.payment().session()
     });
     let id = session.to_string();
@@ -352,10 +356,10 @@ fn an_operator_sees_gives_back_and_drains_what_a_processor_holds() {
         assert_eq!((code, document["refunding"].as_str()), (0, Some("0.20")), "{document}");
     }
     runtime.block_on(async {
-        let refund = bank.asked().await;
+        let refund = processor_stand.asked().await;
         let Request::Refund { amount, .. } = refund.request else { panic!("{refund:?}") };
         assert_eq!(amount, eur(20), "once, although it was ordered twice");
-        assert_eq!(bank.answers(3, &refund, approved(amount)).await, 0);
+        assert_eq!(processor_stand.answers(3, &refund, approved(amount)).await, 0);
     });
     let (_, document) = verb(&gate, &["refund", &id, "--dry-run"]);
     assert_eq!(document["operations"][0]["amount"], "0.44", "what is left: {document}");
@@ -379,9 +383,9 @@ fn an_operator_sees_gives_back_and_drains_what_a_processor_holds() {
         }
     });
     runtime.block_on(async {
-        let probe = bank.asked().await;
+        let probe = processor_stand.asked().await;
         assert!(matches!(probe.request, Request::Inquire { .. }), "a probe changes nothing: {probe:?}");
-        assert_eq!(bank.answers(4, &probe, Outcome::NotFound).await, 0);
+        assert_eq!(processor_stand.answers(4, &probe, Outcome::NotFound).await, 0);
     });
     let tested = test.join().unwrap();
     assert_eq!(tested.status.code(), Some(0), "{}", String::from_utf8_lossy(&tested.stdout));
@@ -392,7 +396,7 @@ fn an_operator_sees_gives_back_and_drains_what_a_processor_holds() {
     runtime.block_on(async {
         let mut stand = Stand::dial(&charger).await;
         stand.start(2).await;
-        let said = stand.hears().await;
-        assert!(matches!(&said, ToCharger::StartRejected { code, .. } if code.number() == 311), "{said:?}");
+        let refused = stand.next_message().await;
+        assert!(matches!(&refused, ToCharger::StartRejected { code, .. } if code.number() == 311), "{refused:?}");
     });
 }

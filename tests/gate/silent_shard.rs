@@ -1,17 +1,12 @@
 //! A gate with a hanging shard, inspected from outside.
 
-use actix::Addr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wattstile::actors::shard_actor::ShardActor;
-use wattstile::actors::turn::{Attach, ChargerOutlet};
+use wattstile::actors::blocked_shard::BlockedShard;
 use wattstile::api::Views;
 use wattstile::app::demo::{Demo, DemoSettings, OcppSettings};
-use wattstile::message::{Channel, Code, ToCharger};
-use wattstile::node::ConnectionId;
-use wattstile::node::driver::ReadBatch;
 use wattstile::web::{Console, Listening};
 
 /// Far more than it takes; reached only when nothing happens any more.
@@ -26,30 +21,6 @@ fn plain(address: std::net::SocketAddr, path: &str) -> (u16, String) {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent();
     let mut answer = agent.get(format!("http://{address}{path}")).call().unwrap();
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
-}
-
-/// A connection whose shard hangs when it lets it read on.
-struct Hanging(Mutex<mpsc::Receiver<()>>);
-
-impl ChargerOutlet for Hanging {
-    fn send(&self, _: Channel, _: &ToCharger) {}
-
-    fn resume(&self) {
-        let _ = self.0.lock().unwrap().recv();
-    }
-
-    fn close(&self, _: Channel, _: Code) {}
-}
-
-/// Blocks a shard until the returned value is dropped.
-fn hang(shard: &Addr<ShardActor>) -> mpsc::Sender<()> {
-    let (go_on, blocked) = mpsc::channel();
-    let connection = ConnectionId(u64::MAX);
-    let outlet = Arc::new(Hanging(Mutex::new(blocked)));
-    assert!(shard.try_send(Attach { connection, outlet }).is_ok());
-    let nothing = ReadBatch { connection, arrived: Instant::now(), messages: Vec::new().into_iter() };
-    assert!(shard.try_send(nothing).is_ok());
-    go_on
 }
 
 /// A shard that hangs: the gate reports it in time, and so do the verbs.
@@ -70,7 +41,7 @@ fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
         assert!(begun.elapsed() < TIMEOUT, "no sessions");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let go_on = hang(&demo.gate.directory().shards()[0]);
+    let blocked = BlockedShard::block(&demo.gate.directory().shards()[0]);
 
     // A console that waits less long.
     demo.console.take().unwrap().stop();
@@ -89,7 +60,7 @@ fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
     let (status, metrics) = plain(console.address, "/metrics");
     assert!(status == 200 && !metrics.contains("wattstile_sessions_active{"), "no figure is shown that may be wrong");
 
-    drop(go_on);
+    drop(blocked);
     console.stop();
     demo.finish(TIMEOUT);
 }

@@ -108,7 +108,7 @@ pub enum DemoError {
     TariffFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault in it.
         error: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The keys under which tokens are kept.

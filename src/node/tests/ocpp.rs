@@ -1,4 +1,4 @@
-//! OCPP chargers at a shard: text in, text out, and what is held, captured and remembered. The numbers in the names are those
+//! OCPP chargers at a shard: text in, text out, and the money held, captured and remembered. The numbers in the names are those
 //! of the rules in the manual's page on OCPP.
 
 use super::*;
@@ -87,16 +87,16 @@ impl Station {
                     self.scene.shard.hello(self.scene.link, &hello, self.scene.now).unwrap();
                     self.scene.settle();
                 }
-                message => self.scene.says(message),
+                message => self.scene.send(message),
             }
         }
-        for message in self.scene.heard() {
+        for message in self.scene.received() {
             self.link.send(&message, self.scene.now, reply);
         }
     }
 
     /// Says a text, and returns the answers; calls of the gate are accepted and kept.
-    fn says(&mut self, text: &str) -> Vec<Value> {
+    fn send(&mut self, text: &str) -> Vec<Value> {
         let (mut messages, mut reply) = (Vec::new(), Vec::new());
         self.link.receive(text.as_bytes(), self.scene.now, &mut messages, &mut reply).unwrap();
         self.deliver(messages, &mut reply);
@@ -112,7 +112,7 @@ impl Station {
                 Some(2) => {
                     self.ordered.push((frame[2].as_str().unwrap().to_owned(), frame[3].clone()));
                     let answer = json!([3, frame[1], {"status": "Accepted"}]).to_string();
-                    answers.extend(self.says(&answer));
+                    answers.extend(self.send(&answer));
                 }
                 Some(3) => answers.push(frame[2].clone()),
                 _ => panic!("{text}"),
@@ -125,7 +125,7 @@ impl Station {
     fn calls(&mut self, action: &str, payload: &Value) -> Value {
         self.calls += 1;
         let text = json!([2, format!("m{}", self.calls), action, payload]).to_string();
-        let answers = self.says(&text);
+        let answers = self.send(&text);
         let [answer] = &answers[..] else { panic!("{action} {payload}: {answers:?}") };
         answer.clone()
     }
@@ -539,8 +539,8 @@ fn a_stop_is_ordered_again_after_a_restart_of_the_gate_27() {
     station.pass(0);
     assert_eq!(station.ordered, [("RequestStopTransaction".to_owned(), json!({"transactionId": "tx"}))]);
     station = station.crash();
-    let heard = station.event("Updated", "tx", None, Some(100));
-    assert_eq!(heard["totalCost"].to_string(), "0.01");
+    let received = station.event("Updated", "tx", None, Some(100));
+    assert_eq!(received["totalCost"].to_string(), "0.01");
     assert_eq!(station.ordered.len(), 1, "the new connection knows the name of the transaction");
     assert!(matches!(station.sessions()[0].stage, Stage::Charging { .. }), "it goes on until its charger ends it");
     station.event("Ended", "tx", None, Some(100));
@@ -605,10 +605,10 @@ fn a_start_that_is_repeated_on_another_connection_while_it_is_decided_has_one_ho
     let started = json!([2, "a", "TransactionEvent", {"eventType": "Started", "timestamp": station.now(),
         "triggerReason": "Authorized", "seqNo": 0, "transactionInfo": {"transactionId": "tx"},
         "idToken": {"idToken": "tok_visa", "type": "DirectPayment"}}]);
-    assert!(station.says(&started.to_string()).is_empty(), "it is not decided");
+    assert!(station.send(&started.to_string()).is_empty(), "it is not decided");
     let authorize = station.scene.asked();
     station = station.reconnects();
-    assert!(station.says(&started.to_string()).is_empty());
+    assert!(station.send(&started.to_string()).is_empty());
     station.scene.approve(&authorize);
     let mut reply = Vec::new();
     station.deliver(Vec::new(), &mut reply);

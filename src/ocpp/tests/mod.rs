@@ -22,7 +22,7 @@ struct Scene {
     link: OcppLink,
     now: Now,
     messages: Vec<FromCharger>,
-    heard: Vec<String>,
+    received: Vec<String>,
 }
 
 impl Scene {
@@ -34,7 +34,7 @@ impl Scene {
             power_max: Power::from_watts(350_000).unwrap(),
             heartbeat: TimeSpan::from_secs(300),
         };
-        let mut scene = Scene { link: OcppLink::new(settings, now), now, messages: Vec::new(), heard: Vec::new() };
+        let mut scene = Scene { link: OcppLink::new(settings, now), now, messages: Vec::new(), received: Vec::new() };
         scene.wakes().unwrap();
         let [FromCharger::Hello(ChargerHello { numbering: Numbering::Gate, .. })] = scene.takes()[..] else {
             panic!("a link introduces its charger");
@@ -44,7 +44,7 @@ impl Scene {
 
     fn try_says(&mut self, text: &str) -> Result<(), OcppError> {
         let mut messages = Vec::new();
-        let outcome = self.link.receive(text.as_bytes(), self.now, &mut messages, &mut self.heard);
+        let outcome = self.link.receive(text.as_bytes(), self.now, &mut messages, &mut self.received);
         self.messages.extend(messages.into_iter().map(|Received { message, .. }| message));
         outcome
     }
@@ -59,14 +59,14 @@ impl Scene {
 
     fn wakes(&mut self) -> Result<(), OcppError> {
         let mut messages = Vec::new();
-        let outcome = self.link.on_deadline(self.now, &mut messages, &mut self.heard);
+        let outcome = self.link.on_deadline(self.now, &mut messages, &mut self.received);
         self.messages.extend(messages.into_iter().map(|Received { message, .. }| message));
         outcome
     }
 
     /// The node answers; what may go on goes on.
     fn node(&mut self, message: ToCharger) {
-        self.link.send(&message, self.now, &mut self.heard);
+        self.link.send(&message, self.now, &mut self.received);
         if self.link.next_deadline().is_some_and(|at| at <= self.now.mono) {
             self.wakes().unwrap();
         }
@@ -97,7 +97,7 @@ impl Scene {
 
     /// What the charger got since the last call.
     fn hears(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.heard)
+        std::mem::take(&mut self.received)
     }
 
     /// The ticket of the last fence that the node got.
@@ -318,14 +318,14 @@ proptest::proptest! {
                     }
                 }
             }
-            let heard = scene.hears();
-            proptest::prop_assert_eq!(heard.len(), 1);
+            let received = scene.hears();
+            proptest::prop_assert_eq!(received.len(), 1);
             let served = match &*action {
                 "StartTransaction" | "StopTransaction" => version == Version::V16,
                 "TransactionEvent" => version != Version::V16,
                 _ => true,
             };
-            proptest::prop_assert_eq!(heard[0].starts_with("[3,\"1\","), served, "{}", heard[0]);
+            proptest::prop_assert_eq!(received[0].starts_with("[3,\"1\","), served, "{}", received[0]);
         }
     }
 }

@@ -548,7 +548,7 @@ impl Outbox {
     /// Sends the messages; readings of one session that follow each other share frames.
     ///
     /// # Errors
-    /// A message does not fit a frame, or its channel has not said Hello.
+    /// A message does not fit a frame, or its channel has not sent Hello.
     pub fn send_all(
         &mut self,
         link: &mut ChargerClientLink,
