@@ -28,6 +28,7 @@ pub mod log;
 mod man;
 mod manual;
 pub mod metrics;
+pub mod ocpp;
 pub mod output;
 mod own_gate;
 pub mod processor;
@@ -120,6 +121,8 @@ enum Verb {
     Journal(journal::Args),
     /// Back up, check and restore a data directory
     Backup(backup::Args),
+    /// Passwords of chargers that speak OCPP and have no certificate
+    Ocpp(ocpp::Args),
     /// Upgrade a data directory of an older version
     Data(data::Args),
     /// List the metrics that the gate exports
@@ -163,6 +166,7 @@ impl Verb {
             Verb::Man(args) => man::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Processor(args) => processor::run(args, output),
+            Verb::Ocpp(args) => ocpp::run(args, output),
             Verb::Operation(args) => hold::operations(args, output),
             Verb::Refund(args) => hold::refund(args, output),
             Verb::Receipt(args) => receipt::run(args, output),

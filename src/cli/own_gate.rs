@@ -154,7 +154,13 @@ fn listener(pki: &Pki, listener: ListenerKind, now: Now) -> Result<ListenerSetti
     let own = pki.issue_server(&["localhost".to_owned()], Validity::days(now.wall, 30)).map_err(CliError::failed)?;
     let crls = pki.crls(now.wall).map_err(CliError::failed)?.to_vec();
     let material = Material { own, authorities: vec![pki.authority(listener).clone()], crls };
-    let policy = TlsPolicy { trust_domain: TRUST_DOMAIN.to_owned(), listener, tls12: false, production: false };
+    let policy = TlsPolicy {
+        trust_domain: TRUST_DOMAIN.to_owned(),
+        listener,
+        tls12: false,
+        production: false,
+        anonymous: false,
+    };
     let tls = Tls::new(policy, Source::Memory(material)).map_err(CliError::failed)?;
     let (address, tls) = (([127, 0, 0, 1], 0).into(), Arc::new(tls));
     // Its peers are load generators of its own: one of them may open as many as it likes.

@@ -331,6 +331,7 @@ impl Config {
             listener,
             tls12: self.tls.min_version == MinTls::V12,
             production: self.gate.mode == Mode::Production,
+            anonymous: false,
         }
     }
 

@@ -463,8 +463,8 @@ impl Entrance {
                     Ok(Err(HandshakeError::Io(_))) => return Err(Refusal::HungUp),
                     Ok(Ok(())) => {}
                 }
-                let certificate = tls.peer(socket.peer_certificates(), trust)?;
-                (socket, Some(certificate))
+                let certificate = tls.peer_if_known(socket.peer_certificates(), trust)?;
+                (socket, certificate)
             }
         };
         let (shown, presented) = certificate.unzip();

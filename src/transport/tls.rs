@@ -76,6 +76,8 @@ pub struct Policy {
     pub tls12: bool,
     /// Whether certificates of a development PKI are refused.
     pub production: bool,
+    /// Whether a peer without certificate is let in: something else has to say who it is.
+    pub anonymous: bool,
 }
 
 /// Why the material makes no TLS.
@@ -271,6 +273,18 @@ impl Tls {
         }
         presented.verified_by.store(loaded.trust, Ordering::Relaxed);
         None
+    }
+
+    /// The peer of a finished handshake, as [`Tls::peer`]; none, where one without certificate is let in.
+    ///
+    /// # Errors
+    /// Those of [`Tls::peer`].
+    pub fn peer_if_known(
+        &self,
+        chain: &[CertificateDer<'static>],
+        trust: u64,
+    ) -> Result<Option<(PeerIdentity, Presented)>, Refusal> {
+        if chain.is_empty() && self.policy.anonymous { Ok(None) } else { self.peer(chain, trust).map(Some) }
     }
 
     /// The peer of a finished handshake with the summary of its certificates, which these authorities verified.
@@ -497,6 +511,10 @@ struct PeerVerifier {
 }
 
 impl ClientCertVerifier for PeerVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        !self.policy.anonymous
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.verifier.root_hint_subjects()
     }

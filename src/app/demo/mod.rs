@@ -386,7 +386,13 @@ fn in_real_time(span: TimeSpan, speed: u32) -> TimeSpan {
 
 fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Result<Settings, DemoError> {
     let tls = |listener: identity::ListenerKind| {
-        let policy = tls::Policy { trust_domain: TRUST_DOMAIN.to_owned(), listener, tls12: false, production: false };
+        let policy = tls::Policy {
+            trust_domain: TRUST_DOMAIN.to_owned(),
+            listener,
+            tls12: false,
+            production: false,
+            anonymous: false,
+        };
         Tls::new(policy, Source::Files(pki.files(listener))).map(Arc::new)
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

@@ -45,7 +45,7 @@ impl Gate {
     }
 
     fn of(material: Material, listener: ListenerKind, tls12: bool, bounds: Bounds, capacity: Capacity) -> Gate {
-        let policy = Policy { trust_domain: DOMAIN.to_owned(), listener, tls12, production: false };
+        let policy = Policy { trust_domain: DOMAIN.to_owned(), listener, tls12, production: false, anonymous: false };
         let tls = Arc::new(Tls::new(policy, Source::Memory(material)).unwrap());
         let edge = Edge::new(bounds, 1).unwrap();
         let (send, peers) = mpsc::channel();

@@ -70,7 +70,8 @@ impl PeerHandler for Echo {
 fn echo(tls: Option<&Pki>, bounds: Bounds) -> (Edge, SocketAddr) {
     let listener = ListenerKind::Ocpp;
     let tls = tls.map(|pki| {
-        let policy = Policy { trust_domain: DOMAIN.to_owned(), listener, tls12: true, production: false };
+        let policy =
+            Policy { trust_domain: DOMAIN.to_owned(), listener, tls12: true, production: false, anonymous: false };
         Arc::new(Tls::new(policy, Source::Memory(material(pki, listener))).unwrap())
     });
     let edge = Edge::new(bounds, 1).unwrap();
