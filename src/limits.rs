@@ -98,6 +98,9 @@ pub const WEBSOCKET_PING: TimeSpan = TimeSpan::from_secs(60);
 /// How long it may take to answer; then its connection is closed.
 pub const WEBSOCKET_PONG_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
 
+/// How long a message over a WebSocket may take from its first byte to its last.
+pub const WEBSOCKET_MESSAGE_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
+
 /// Interval of an OCPP charger's heartbeats.
 pub const OCPP_HEARTBEAT: TimeSpan = TimeSpan::from_secs(300);
 

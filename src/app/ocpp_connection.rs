@@ -24,6 +24,8 @@ pub struct OcppConnection {
     received: Mono,
     /// Whether the charger was asked since then if it is there.
     asked: bool,
+    /// Since when a message is unfinished.
+    unfinished: Option<Mono>,
 }
 
 /// Room for one read, and for what is answered: one for all connections of a thread, since each is done with it
@@ -63,7 +65,7 @@ impl OcppConnection {
         let received = clock.now().mono;
         let ends = Mutex::new(Ends { link, websocket });
         let outlet = Arc::new(Outlet { ends, clock: clock.clone(), outgoing, turns: Turns::default() });
-        OcppConnection { feed: ShardFeed::new(id, directory), clock, outlet, received, asked: false }
+        OcppConnection { feed: ShardFeed::new(id, directory), clock, outlet, received, asked: false, unfinished: None }
     }
 
     /// Runs `step` on both ends of the link, sends what comes of it, and hands the rest to the charger's shard.
@@ -84,6 +86,10 @@ impl OcppConnection {
         })
     }
 
+    fn give_up_at(&self) -> Option<Mono> {
+        self.unfinished.map(|since| since.after(limits::WEBSOCKET_MESSAGE_TIMEOUT))
+    }
+
     fn silent_at(&self) -> Mono {
         let wait = if self.asked { limits::WEBSOCKET_PONG_TIMEOUT } else { limits::WEBSOCKET_PING };
         self.received.after(wait)
@@ -94,11 +100,15 @@ impl PeerHandler for OcppConnection {
     fn received(&mut self, bytes: &[u8]) -> Flow {
         let now = self.clock.now();
         (self.received, self.asked) = (now.mono, false);
-        self.advance(|Ends { link, websocket }, Scratch { received, texts, reply }| {
+        let mut any = false;
+        let flow = self.advance(|Ends { link, websocket }, Scratch { received, texts, reply }| {
             let mut outcome = Ok(());
             let mut closed = false;
             let read = websocket.receive(bytes, reply, |incoming| match incoming {
-                Incoming::Text(text) if outcome.is_ok() => outcome = link.receive(text.as_bytes(), now, received, texts),
+                Incoming::Text(text) if outcome.is_ok() => {
+                    any = true;
+                    outcome = link.receive(text.as_bytes(), now, received, texts);
+                }
                 Incoming::Text(_) | Incoming::Ping | Incoming::Pong => {}
                 Incoming::Close(_) => closed = true,
             });
@@ -112,17 +122,24 @@ impl PeerHandler for OcppConnection {
                 return Flow::Close(error.to_string().into());
             }
             if closed { Flow::Close("the charger closed it".into()) } else { Flow::Continue }
-        })
+        });
+        let unfinished = self.outlet.ends().websocket.is_mid_message();
+        let before = self.unfinished.filter(|_| !any);
+        self.unfinished = unfinished.then(|| before.unwrap_or(now.mono));
+        flow
     }
 
     fn wait(&self) -> Option<Duration> {
         let due = self.outlet.ends().link.next_deadline();
-        let due = due.map_or(self.silent_at(), |due| due.min(self.silent_at()));
+        let due = [due, self.give_up_at()].into_iter().flatten().fold(self.silent_at(), Mono::min);
         Some(Duration::from_millis(due.0.saturating_sub(self.clock.now().mono.0)))
     }
 
     fn deadline(&mut self) -> Flow {
         let now = self.clock.now();
+        if self.give_up_at().is_some_and(|at| at <= now.mono) {
+            return Flow::Close("a message of the charger does not end".into());
+        }
         let silent = self.silent_at() <= now.mono;
         if silent && self.asked {
             return Flow::Close("the charger is silent".into());
