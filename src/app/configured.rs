@@ -2,7 +2,9 @@
 
 use super::data::Data;
 use super::keys::{self, KeysError};
-use super::settings::{ListenerSettings, Settings};
+use super::ocpp_admission::{Access, AccessOf, OcppAdmission};
+use super::passwords::{Passwords, PasswordsError};
+use super::settings::{ListenerSettings, OcppListener, Settings};
 use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
 use crate::message::Code;
@@ -16,7 +18,7 @@ use crate::transport::pki::PkiError;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::tls::{Source, Tls, TlsError};
 use crate::units::screen::{TextFault, has_issued_card_number};
-use crate::units::{ChargerId, Clock, ConnectorId, SiteId, Timestamp};
+use crate::units::{ChargerId, Clock, ConnectorId, Power, SiteId, Timestamp};
 use crate::wire::MacKey;
 use jiff::tz::TimeZone;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -61,9 +63,42 @@ pub enum SetupError {
     /// There are data, and not the key with which their credentials were recognised.
     #[error("{}: there are data here, but not the key that recognises their credentials: no linked card would be recognised. Put the file back from where it was kept, or make a new one with `wattstile keys init --fingerprint --file {}`, and link the credentials again", .0.display(), .0.display())]
     NoFingerprintKey(PathBuf),
+    /// The passwords of chargers.
+    #[error(transparent)]
+    Passwords(#[from] PasswordsError),
     /// A MAC key that is none.
     #[error("{}: wanted 64 hexadecimal digits", .0.display())]
     MacKey(PathBuf),
+}
+
+/// The listeners for chargers that speak OCPP.
+fn ocpp_listeners(config: &Config) -> Result<Vec<OcppListener>, SetupError> {
+    let ocpp = &config.ocpp;
+    let power_max = Power::from_watts(i64::from(ocpp.power_max_kw) * 1_000).expect("a number of 16 bits fits");
+    let passwords = ocpp.passwords_file.as_deref().map(Passwords::open).transpose()?.map(Arc::new);
+    let listener = |address, tls, lets_all_in: bool| {
+        let passwords = passwords.clone();
+        let access: AccessOf = Arc::new(move |charger, shown| {
+            match passwords.as_ref().map_or(Access::Unknown, |passwords| passwords.access(charger, shown)) {
+                Access::Unknown if lets_all_in => Access::Granted,
+                access => access,
+            }
+        });
+        let admission = OcppAdmission { trust_domain: config.tls.trust_domain.as_str().into(), access };
+        let connections_max = config.chargers.connections_max as usize;
+        OcppListener { address, tls, admission, connections_max, power_max }
+    };
+    let mut listeners = Vec::new();
+    if let Some(address) = ocpp.listen {
+        let kind = identity::ListenerKind::Ocpp;
+        let tls = Arc::new(Tls::new(config.tls_policy(kind), Source::Files(config.tls_files(kind)))?);
+        listeners.push(listener(address, Some(tls), false));
+    }
+    if let Some(address) = ocpp.insecure_listen {
+        tracing::warn!(%address, "chargers of this listener send their passwords and readings without encryption");
+        listeners.push(listener(address, None, ocpp.allow_insecure));
+    }
+    Ok(listeners)
 }
 
 /// Everything that [`Gate::start`](super::Gate::start) needs, as the configuration has it. In development a PKI is made
@@ -108,7 +143,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
             config.processors.connections_max,
             config.processors.connections_each_max,
         )?),
-        ocpp: Vec::new(),
+        ocpp: ocpp_listeners(config)?,
         may_speak_for: config.may_speak_for(),
         chargers_per_site_max: config.chargers.per_site_max as usize,
         mac_of: Box::new(move |id| macs.get(id).cloned()),

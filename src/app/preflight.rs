@@ -17,7 +17,7 @@ use crate::transport::files::read_secret;
 use crate::transport::identity::ListenerKind;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::tls::{Source, Tls};
-use crate::units::{SiteId, TariffId, TimeSpan, Timestamp};
+use crate::units::{SiteId, TariffId, TimeSpan, Timestamp, counted};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -90,9 +90,29 @@ pub fn preflight(config: &Config, now: Timestamp, running: bool) -> Vec<Finding>
         }
         Err(error) => found.push(Finding::wrong("tariffs", error, "`wattstile tariff lint` shows the place")),
     }
+    found.extend(ocpp(config));
     found.push(data(config, running));
     found.push(clock(&config.data_folder(), now, config.chargers.clock_ahead_max.0.is_some()));
     found.extend(ports(config, running));
+    found
+}
+
+/// How far chargers that speak OCPP prove who they are.
+fn ocpp(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Some(address) = config.ocpp.insecure_listen
+        && config.ocpp.allow_insecure
+    {
+        let detail =
+            format!("ocpp.insecure_listen = \"{address}\" lets chargers in without password and without encryption");
+        found.push(Finding::warning("ocpp", detail, "set `ocpp.allow_insecure = false` outside of tests"));
+    }
+    if let Some(path) = config.ocpp.passwords_file.as_ref().filter(|path| path.exists()) {
+        match super::passwords::chargers(path) {
+            Ok(chargers) => found.push(Finding::good("ocpp", counted(chargers.len(), "password"))),
+            Err(error) => found.push(Finding::wrong("ocpp", error, "`wattstile ocpp password` writes such lines")),
+        }
+    }
     found
 }
 
@@ -157,7 +177,8 @@ fn certificates(config: &Config, now: Timestamp) -> Vec<Finding> {
     }
     let mut expiries = BTreeSet::new();
     let mut report = BTreeSet::new();
-    for listener in [ListenerKind::Chargers, ListenerKind::Processors] {
+    let ocpp = config.ocpp.listen.map(|_| ListenerKind::Ocpp);
+    for listener in [ListenerKind::Chargers, ListenerKind::Processors].into_iter().chain(ocpp) {
         match Tls::new(config.tls_policy(listener), Source::Files(config.tls_files(listener))) {
             Ok(tls) => expiries.extend(tls.expiries().into_iter().map(|(name, at)| (at, name))),
             // What the next start renews by itself is no reason to refuse it.
@@ -360,6 +381,8 @@ fn ports(config: &Config, running: bool) -> Vec<Finding> {
     }
     let addresses = [
         ("chargers.listen", Some(config.chargers.listen)),
+        ("ocpp.listen", config.ocpp.listen),
+        ("ocpp.insecure_listen", config.ocpp.insecure_listen),
         ("processors.listen", Some(config.processors.listen)),
         ("console.listen", Some(config.console.listen)),
         ("console.probes_listen", config.console.probes_listen),

@@ -70,8 +70,31 @@ impl Config {
             let help = "listen on 127.0.0.1; for probes and scrapers elsewhere set `console.probes_listen`";
             checks.wrong(("console", "listen"), "the console is for this machine only", label, help);
         }
+        if let Some(insecure) = self.ocpp.insecure_listen
+            && !self.ocpp.allow_insecure
+        {
+            let at = ("ocpp", "insecure_listen");
+            if !insecure.ip().is_loopback() {
+                let help = "use `ocpp.listen`, or end TLS in a proxy on this machine and listen on 127.0.0.1";
+                checks.wrong(
+                    at,
+                    "passwords would go over the network as they are",
+                    "an address that others can reach",
+                    help,
+                );
+            }
+            if self.ocpp.passwords_file.is_none() {
+                let help = "name `ocpp.passwords_file`; `wattstile ocpp password` writes it";
+                checks.wrong(at, "no charger could connect", "there are no passwords", help);
+            }
+        }
+        if self.ocpp.power_max_kw == 0 {
+            checks.wrong(("ocpp", "power_max_kw"), "every reading would be suspect", "wanted at least 1", "");
+        }
         let listeners = [
             ("chargers", "listen", Some(self.chargers.listen)),
+            ("ocpp", "listen", self.ocpp.listen),
+            ("ocpp", "insecure_listen", self.ocpp.insecure_listen),
             ("processors", "listen", Some(self.processors.listen)),
             ("console", "listen", Some(self.console.listen)),
             ("console", "probes_listen", self.console.probes_listen),
@@ -184,6 +207,7 @@ impl Config {
             ("tls", "key_file", tls.key_file.as_deref()),
             ("tls", "chargers_ca_file", tls.chargers_ca_file.as_deref()),
             ("tls", "processors_ca_file", tls.processors_ca_file.as_deref()),
+            ("ocpp", "passwords_file", self.ocpp.passwords_file.as_deref()),
             ("console", "token_file", self.console.token_file.as_deref()),
             ("tariffs", "folder", self.tariffs.folder.as_deref()),
         ];

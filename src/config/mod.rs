@@ -18,8 +18,8 @@ pub use money::{Amounts, OldSpelling};
 pub use problem::{ConfigError, Problem};
 pub use section::{Field, Section};
 pub use sections::{
-    Assignment, Chargers, Console, Credentials, Gate, Journal, Log, Operator, Payment, Processor, Processors, Receipts,
-    Site, Tariffs, Tls,
+    Assignment, Chargers, Console, Credentials, Gate, Journal, Log, Ocpp, Operator, Payment, Processor, Processors,
+    Receipts, Site, Tariffs, Tls,
 };
 pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, SeriesScope, Setting, ZoneName};
 pub use tree::Origin;
@@ -45,6 +45,8 @@ pub struct Config {
     pub gate: Gate,
     /// `[chargers]`
     pub chargers: Chargers,
+    /// `[ocpp]`
+    pub ocpp: Ocpp,
     /// `[processors]`
     pub processors: Processors,
     /// `[[processor]]`
@@ -96,9 +98,10 @@ pub struct Loaded {
     layers: Layers,
 }
 
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     Gate::KEY,
     Chargers::KEY,
+    Ocpp::KEY,
     Processors::KEY,
     Processor::KEY,
     Tls::KEY,
@@ -265,6 +268,7 @@ impl Config {
         Config {
             gate: Reader::section(root, problems),
             chargers: Reader::section(root, problems),
+            ocpp: Reader::section(root, problems),
             processors: Reader::section(root, problems),
             tls: Reader::section(root, problems),
             console: Reader::section(root, problems),
@@ -331,7 +335,7 @@ impl Config {
             listener,
             tls12: self.tls.min_version == MinTls::V12,
             production: self.gate.mode == Mode::Production,
-            anonymous: false,
+            anonymous: listener == ListenerKind::Ocpp && self.ocpp.passwords_file.is_some(),
         }
     }
 
@@ -429,7 +433,7 @@ impl Config {
         fn each<S: Section>(sections: &[S]) -> impl Iterator<Item = Written> {
             sections.iter().map(|section| Written { is_list: true, ..one(section) })
         }
-        let mut all = vec![one(&self.gate), one(&self.chargers), one(&self.processors)];
+        let mut all = vec![one(&self.gate), one(&self.chargers), one(&self.ocpp), one(&self.processors)];
         all.extend(each(&self.registry));
         all.extend([one(&self.tls), one(&self.console), one(&self.tariffs)]);
         all.extend(each(&self.assignments));
@@ -475,6 +479,7 @@ pub fn commented_file() -> String {
     );
     section::<Gate>(&mut text, false);
     section::<Chargers>(&mut text, false);
+    section::<Ocpp>(&mut text, false);
     section::<Processors>(&mut text, false);
     section::<Processor>(&mut text, true);
     section::<Tls>(&mut text, false);

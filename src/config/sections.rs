@@ -71,6 +71,22 @@ sections! {
         /// before.
         reconnect: TimeSpan = minutes(5);
     }
+    /// Chargers that speak OCPP over WebSocket, at the address /ocpp/<charger id>. Their connections count in
+    /// `chargers.connections_max`.
+    Ocpp "ocpp" {
+        /// Where they connect by wss://, with a certificate, or with a password of `passwords_file`; without an address,
+        /// nowhere.
+        listen: Option<SocketAddr> = None;
+        /// Where they connect by ws://, with a password of `passwords_file`. Nothing is encrypted: it is an address of this
+        /// machine's loopback, behind a proxy that ends TLS.
+        insecure_listen: Option<SocketAddr> = None;
+        /// Takes another address for `insecure_listen`, and lets chargers in that have no password: for tests.
+        allow_insecure: bool = false;
+        /// File of the hashes of chargers' passwords, as `wattstile ocpp password` writes it; read again when it changes.
+        passwords_file: Option<PathBuf> = None;
+        /// The most power of a connector, in kilowatts: OCPP does not tell it. What is above it is suspect.
+        power_max_kw: u16 = 350;
+    }
     /// The listener to which processors connect.
     Processors "processors" {
         /// Where processors connect.

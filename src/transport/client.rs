@@ -99,6 +99,20 @@ impl Connector {
         Ok(Connector { config: Arc::new(config), name: trust.name.clone(), source: None })
     }
 
+    /// Connects without a certificate, by TLS 1.3: something else says who it is.
+    ///
+    /// # Errors
+    /// [`ConnectError::Own`].
+    pub fn nameless(trust: &Trust) -> Result<Connector, ConnectError> {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(ConnectError::Own)?
+            .with_webpki_verifier(Arc::clone(&trust.verifier))
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        Ok(Connector { config: Arc::new(config), name: trust.name.clone(), source: None })
+    }
+
     /// Connects from this address of the machine from now on; without it, the system chooses one.
     pub fn from_address(self, source: Option<IpAddr>) -> Connector {
         Connector { source, ..self }

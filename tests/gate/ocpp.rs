@@ -1,5 +1,7 @@
 //! Chargers that speak OCPP over WebSocket at a running gate: whole sessions, with their money, and after a kill.
 
+use crate::common::Served;
+use crate::common::driven::charger;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -379,6 +381,57 @@ fn killed_the_moment_an_answer_leaves_the_gate_has_what_it_acknowledged() {
     let account = gate.verb(&["account", "show", "ACCT-0004"]);
     let paid: f64 = 1_000.0 - account["available"].as_str().unwrap().parse::<f64>().unwrap();
     assert_eq!(format!("{paid:.2}"), captured.as_str().unwrap(), "charged once: {account}");
+}
+
+#[test]
+fn a_served_gate_lets_chargers_in_by_certificate_or_by_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let passwords = folder.path().join("ocpp.passwords");
+    let password = |charger: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_wattstile"))
+            .args(["ocpp", "password", charger, "--json", "--file"])
+            .arg(&passwords)
+            .output()
+            .unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["password"].as_str().unwrap().to_owned()
+    };
+    let secret = password("CP-1");
+    let (secure, plain) = (free(), free());
+    let set = [
+        format!("ocpp.listen={secure}"),
+        format!("ocpp.insecure_listen={plain}"),
+        format!("ocpp.passwords_file={}", passwords.display()),
+    ];
+    let mut gate = Served::start(&set.each_ref().map(String::as_str));
+    let own = gate.certified(&charger("CP-2"));
+    let named = Connector::new(gate.trust(), own).unwrap();
+    let unnamed = Connector::nameless(gate.trust()).unwrap();
+    let opens = |mut socket: Socket, id: &'static str, secret: Option<String>| async move {
+        let (path, protocols) = (format!("/ocpp/{id}"), ["ocpp2.0.1"]);
+        let basic = secret.as_deref().map(|secret| (id, secret));
+        let wanted =
+            Wanted { host: "localhost", path: &path, protocols: &protocols, basic, compression: true, nonce: [3; 16] };
+        open_websocket(&mut socket, wanted, 1_000).await.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let ends = |outcome: Result<(), String>, status: &str| outcome.is_err_and(|error| error.ends_with(status));
+    in_runtime(async {
+        let tcp = || async { Socket::plain(TcpStream::connect(plain).await.unwrap()) };
+        // A certificate is enough, and counts only for its own charger.
+        assert_eq!(opens(named.connect(secure).await.unwrap(), "CP-2", None).await, Ok(()));
+        assert!(ends(opens(named.connect(secure).await.unwrap(), "CP-1", Some(secret.clone())).await, "403"));
+        // So is a password, with TLS and, on this machine, without.
+        assert_eq!(opens(unnamed.connect(secure).await.unwrap(), "CP-1", Some(secret.clone())).await, Ok(()));
+        assert_eq!(opens(tcp().await, "CP-1", Some(secret.clone())).await, Ok(()));
+        assert!(ends(opens(unnamed.connect(secure).await.unwrap(), "CP-1", Some("guess".to_owned())).await, "401"));
+        assert!(ends(opens(unnamed.connect(secure).await.unwrap(), "CP-2", None).await, "404"));
+        assert!(ends(opens(tcp().await, "CP-9", Some(secret.clone())).await, "404"));
+        // A new password counts at once, and the old one does not any more.
+        let fresh = password("CP-1");
+        assert!(ends(opens(tcp().await, "CP-1", Some(secret)).await, "401"));
+        assert_eq!(opens(tcp().await, "CP-1", Some(fresh)).await, Ok(()));
+    });
+    assert_eq!(gate.terminate(), Some(0), "{}", gate.log());
 }
 
 #[test]
