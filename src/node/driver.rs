@@ -440,7 +440,7 @@ impl Driver {
             Output::AskFunds(query) => self.post(Input::AskFunds(query), ports),
             Output::Tell(tell) => {
                 let (home, charger, message) = *tell;
-                self.post(Input::Tell(home, charger, Box::new(message)), ports);
+                self.post(Input::Notify(home, charger, Box::new(message)), ports);
             }
             Output::AskNumber(request) => self.post(Input::AskNumber(request), ports),
             Output::Numbered(numbered) => self.post(Input::Numbered(numbered), ports),
