@@ -34,7 +34,7 @@ pub enum Output {
     /// A charger's question what an account has, to the account, on any shard.
     AskFunds(Box<FundsQuery>),
     /// A message for a charger of the partition of this id, on any shard.
-    Tell(Box<(SessionId, ChargerRef, ToCharger)>),
+    Notify(Box<(SessionId, ChargerRef, ToCharger)>),
     /// A request for the number of a document, to the home of its series, on any shard.
     AskNumber(Box<Request>),
     /// The answer, to the partition of the document's session, on any shard.
@@ -73,7 +73,7 @@ impl Output {
             | Output::Account(_)
             | Output::AccountAnswer(_)
             | Output::AskFunds(_)
-            | Output::Tell(_)
+            | Output::Notify(_)
             | Output::AskNumber(_)
             | Output::Numbered(_)
             | Output::Callback { .. }

@@ -61,7 +61,7 @@ pub(super) fn funds(delivery: &mut Delivery<'_>, partition: &Partition, query: F
     };
     let home = SessionId::new(delivery.now.wall, home, 0);
     let answer = ToCharger::Answer(Answer::Funds { ticket, funds });
-    delivery.queue(Output::Tell(Box::new((home, charger, answer))));
+    delivery.queue(Output::Notify(Box::new((home, charger, answer))));
 }
 
 /// Delivers a command to an account, and carries out what it decided.

@@ -179,7 +179,7 @@ impl Checker {
             }
             Output::AccountAnswer(_)
             | Output::AskFunds(_)
-            | Output::Tell(_)
+            | Output::Notify(_)
             | Output::AskNumber(_)
             | Output::Numbered(_)
             | Output::ReceiptAgain(..)
