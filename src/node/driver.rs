@@ -438,8 +438,8 @@ impl Driver {
                 self.post(Input::Answer(processor, Box::new(answer)), ports);
             }
             Output::AskFunds(query) => self.post(Input::AskFunds(query), ports),
-            Output::Tell(tell) => {
-                let (home, charger, message) = *tell;
+            Output::Notify(notify) => {
+                let (home, charger, message) = *notify;
                 self.post(Input::Notify(home, charger, Box::new(message)), ports);
             }
             Output::AskNumber(request) => self.post(Input::AskNumber(request), ports),

@@ -266,7 +266,7 @@ impl Scene {
                 Output::Account(ask) => self.take(Input::AskAccount(ask.0, Box::new(ask.1))),
                 Output::AccountAnswer(answer) => self.take(Input::Answer(answer.0, Box::new(answer.1))),
                 Output::AskFunds(query) => self.take(Input::AskFunds(query)),
-                Output::Tell(tell) => self.take(Input::Notify(tell.0, tell.1, Box::new(tell.2))),
+                Output::Notify(notify) => self.take(Input::Notify(notify.0, notify.1, Box::new(notify.2))),
                 Output::AskNumber(request) => self.take(Input::AskNumber(request)),
                 Output::Numbered(numbered) => self.take(Input::Numbered(numbered)),
                 Output::Callback { callback, refused, .. } => self.callbacks.push((callback, refused)),
