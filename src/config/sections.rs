@@ -71,7 +71,7 @@ sections! {
         /// before.
         reconnect: TimeSpan = minutes(5);
     }
-    /// Chargers that speak OCPP over WebSocket, at the address /ocpp/<charger id>. Their connections count in
+    /// Chargers that speak OCPP over WebSocket, at the address /ocpp/ with their id. Their connections count in
     /// `chargers.connections_max`.
     Ocpp "ocpp" {
         /// Where they connect by wss://, with a certificate, or with a password of `passwords_file`; without an address,
