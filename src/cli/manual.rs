@@ -30,7 +30,7 @@ const fn page(name: &'static str, text: &'static str) -> Page {
 }
 
 /// Every page, in an order in which they can be read.
-const PAGES: [Page; 12] = [
+const PAGES: [Page; 13] = [
     page("architecture", include_str!("../manual/architecture.md")),
     page("glossary", include_str!("../manual/glossary.md")),
     page("installation", include_str!("../manual/installation.md")),
@@ -40,6 +40,7 @@ const PAGES: [Page; 12] = [
     page("payments", include_str!("../manual/payments.md")),
     page("money", include_str!("../manual/money.md")),
     page("journal", include_str!("../manual/journal.md")),
+    page("ocpp", include_str!("../manual/ocpp.md")),
     page("simulators", include_str!("../manual/simulators.md")),
     Page {
         appendix: Some(("proto", include_str!("../wire/schema/wattstile.proto"))),
