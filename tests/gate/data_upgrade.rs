@@ -71,7 +71,21 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// The data answers every question as the program of version 4 did.
+/// Takes members out that answers did not have when these were written.
+fn without_newer_members(now: &mut Value, before: &Value) {
+    match (now, before) {
+        (Value::Object(now), Value::Object(before)) => {
+            now.retain(|name, _| before.contains_key(name));
+            now.iter_mut().for_each(|(name, value)| without_newer_members(value, &before[name]));
+        }
+        (Value::Array(now), Value::Array(before)) => {
+            now.iter_mut().zip(before).for_each(|(now, before)| without_newer_members(now, before));
+        }
+        _ => {}
+    }
+}
+
+/// The data answers every question as the program of version 4 did; answers may have newer members.
 fn assert_answers_as_before(place: &Path) {
     let figures: serde_json::Map<String, Value> =
         serde_json::from_slice(&fs::read(golden().join("figures.json")).unwrap()).unwrap();
@@ -90,7 +104,9 @@ fn assert_answers_as_before(place: &Path) {
         let arguments: Vec<&str> = question.split(' ').chain(["--data", text(place), "--json"]).collect();
         let (code, out, error) = verb(&arguments);
         assert!(matches!(code, 0 | 1), "{question}: {error}");
-        assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), before, "{question}");
+        let mut now: Value = serde_json::from_str(&out).unwrap();
+        without_newer_members(&mut now, &before);
+        assert_eq!(now, before, "{question}");
     }
     let (_, export, _) = verb(&["ledger", "export", "--format", "hledger", "--data", text(place)]);
     assert_eq!(crc32fast::hash(export.as_bytes()), EXPORT_CRC32, "every entry of the books is as it was");
