@@ -1,0 +1,304 @@
+//! The gate's end of a charger's connection.
+//!
+//! ```text
+//!   call ─▶ waits for those before it ─▶ messages for the node, and a fence ─▶ (durable) ─▶ answer
+//! ```
+//!
+//! Calls are taken one after the other, and answered in their order. What a call reports leaves as values of
+//! [`message`](crate::message); its answer is written when the node says that all of it is durable. A call behind the beginning
+//! of a session waits until it is decided whether energy may flow. A charger that does not wait for answers is not hurried: at
+//! most [`limits::OCPP_CALLS_WAITING`] of its calls wait.
+//!
+//! The gate has one call of its own at a time. A charger that does not answer it in time is not asked again by the link; the
+//! node repeats an order for as long as it holds.
+
+mod answers;
+mod calls;
+mod orders;
+
+use super::Version;
+use super::call::{Call, Event, TokenAnswer};
+use super::frame::{self, Frame};
+use super::{v2, v16};
+use crate::limits;
+use crate::message::{
+    Channel, ChargerHello, Code, FromCharger, Funds, Numbering, Received, Ticket, ToCharger, Unnumbered,
+};
+use crate::payment::Credential;
+use crate::units::{Amount, ChargerId, ConnectorId, Energy, Mono, Now, Power, SessionKey, TimeSpan, Timestamp};
+use serde_json::Value;
+use std::collections::VecDeque;
+
+/// What a link is like.
+#[derive(Clone, Debug)]
+pub struct LinkSettings {
+    /// The charger, as its certificate or address names it.
+    pub charger: ChargerId,
+    /// The version that the two ends agreed on.
+    pub version: Version,
+    /// The most power of a connector; the protocols do not tell it.
+    pub power_max: Power,
+    /// How often the charger is to send a heartbeat.
+    pub heartbeat: TimeSpan,
+}
+
+/// Why a link ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OcppError {
+    /// The charger calls on and on without waiting for answers.
+    #[error("more than {} calls wait for their answers", limits::OCPP_CALLS_WAITING)]
+    TooManyCalls,
+    /// The gate could not answer a call in time: the charger repeats it on its next connection.
+    #[error("a call could not be answered within {} s", limits::OCPP_ANSWER_MAX.whole_secs())]
+    Unanswered,
+    /// The gate closed it before.
+    #[error("closed from this side: {0}")]
+    Closed(Code),
+}
+
+/// The gate's end of one connection of a charger.
+pub struct OcppLink {
+    settings: LinkSettings,
+    /// When the connection began: the ids of the gate's calls begin with it, so that none comes twice.
+    began: Timestamp,
+    is_introduced: bool,
+    tickets: u64,
+    calls: u64,
+    /// Calls that are not answered, in their order.
+    waiting: VecDeque<Waiting>,
+    sessions: VecDeque<Known>,
+    /// Transactions that were reported without a credential.
+    early: VecDeque<Early>,
+    /// The last credential that would be taken, and when it was presented.
+    authorized: Option<(Credential, Mono)>,
+    orders: VecDeque<Order>,
+    /// The gate's call that is not answered yet, and since when.
+    call: Option<(Box<str>, Mono)>,
+    closed: Option<Code>,
+}
+
+/// A call that is not answered.
+struct Waiting {
+    id: Box<str>,
+    since: Mono,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Waits for those before it.
+    Unread(Call),
+    /// The node is to say whether a credential would be taken.
+    Authorizing { ticket: Ticket, credential: Credential },
+    /// A session begins.
+    Beginning(Beginning),
+    /// What is left of an event whose session was decided on.
+    Decided(Box<Event>, Token),
+    /// The node is to say that everything is durable.
+    Fenced { ticket: Ticket, answer: Fenced },
+    /// It can be answered.
+    Ready(String),
+}
+
+/// A session that begins by a call.
+struct Beginning {
+    ticket: Ticket,
+    /// Its number, and whether it is new.
+    session: Option<(SessionKey, bool)>,
+    /// The event of a later version; none: the call is a StartTransaction.
+    event: Option<Box<Event>>,
+    /// What the account of the credential has is awaited.
+    funds_follow: bool,
+    funds: Option<Funds>,
+    decided: Option<Decided>,
+}
+
+/// What is decided about a session that begins.
+#[derive(Clone, Copy)]
+struct Decided {
+    refused: Option<Code>,
+    /// What is held for it.
+    held: Option<Amount>,
+}
+
+/// What is decided about the credential of an event, if it had one.
+type Token = Option<TokenAnswer>;
+
+/// How a call is answered when everything is durable.
+enum Fenced {
+    Plain(Value),
+    Event { ends: bool, name: Box<str>, token: Token },
+}
+
+/// A session that is open, as far as this connection knows.
+struct Known {
+    session: SessionKey,
+    name: Option<Box<str>>,
+    /// When its stop was last ordered.
+    ordered: Option<Mono>,
+}
+
+/// A transaction that was reported without a credential.
+struct Early {
+    name: Box<str>,
+    stated: Box<str>,
+    connector: Option<ConnectorId>,
+    register: Option<Energy>,
+}
+
+/// A call of the gate that waits for those before it.
+struct Order {
+    session: SessionKey,
+    action: &'static str,
+    payload: Value,
+}
+
+impl OcppLink {
+    /// A link after the handshake.
+    pub fn new(settings: LinkSettings, now: Now) -> OcppLink {
+        OcppLink {
+            settings,
+            began: now.wall,
+            is_introduced: false,
+            tickets: 0,
+            calls: 0,
+            waiting: VecDeque::new(),
+            sessions: VecDeque::new(),
+            early: VecDeque::new(),
+            authorized: None,
+            orders: VecDeque::new(),
+            call: None,
+            closed: None,
+        }
+    }
+
+    /// The charger.
+    pub fn charger(&self) -> &ChargerId {
+        &self.settings.charger
+    }
+
+    /// Takes one message. Values for the node are appended to `messages`, messages for the charger to `reply`.
+    ///
+    /// # Errors
+    /// [`OcppError`]: the connection is to be closed; what was appended is still good.
+    pub fn receive(
+        &mut self,
+        text: &[u8],
+        now: Now,
+        messages: &mut Vec<Received<FromCharger>>,
+        reply: &mut Vec<String>,
+    ) -> Result<(), OcppError> {
+        if let Some(code) = self.closed {
+            return Err(OcppError::Closed(code));
+        }
+        self.introduce(now, messages);
+        match frame::read(text) {
+            Ok(Frame::Call { id, action, payload }) => {
+                // The same call again while it is under way: one answer is enough, and two end some chargers.
+                if !self.waiting.iter().any(|waiting| waiting.id == id) {
+                    if self.waiting.len() >= limits::OCPP_CALLS_WAITING {
+                        return Err(OcppError::TooManyCalls);
+                    }
+                    let call = self.read(&action, &payload, now.wall);
+                    self.waiting.push_back(Waiting { id, since: now.mono, stage: Stage::Unread(call) });
+                }
+            }
+            Ok(Frame::Send { .. }) => {}
+            Ok(Frame::Result { id, .. } | Frame::Error { id, .. }) => {
+                self.call.take_if(|(call, _)| *call == id);
+            }
+            Err(error) => reply.push(frame::error(error.id(), error.code(self.settings.version), &error.to_string())),
+        }
+        self.advance(now, messages, reply);
+        Ok(())
+    }
+
+    /// Takes a message of the node: calls may be answered by it, and others may go on; these go on in
+    /// [`OcppLink::on_deadline`], which is due at once then.
+    pub fn send(&mut self, message: &ToCharger, now: Now, reply: &mut Vec<String>) {
+        match message {
+            ToCharger::Answer(answer) => self.answered(answer, now.wall),
+            ToCharger::StartAccepted { session, limit, .. } => {
+                self.decided(*session, Decided { refused: None, held: limit.cost });
+            }
+            ToCharger::StartRejected { session, code, .. } => {
+                self.decided(*session, Decided { refused: Some(*code), held: None });
+            }
+            ToCharger::StopNow { session, .. } => self.order_stop(*session, now.mono),
+            ToCharger::Receipt(notice) => self.forget(notice.session),
+            ToCharger::GoAway(go) => self.closed = Some(go.code),
+            ToCharger::HelloAck(_)
+            | ToCharger::MeterAck(_)
+            | ToCharger::LimitChanged { .. }
+            | ToCharger::SessionRejected { .. }
+            | ToCharger::HeartbeatAck { .. } => {}
+        }
+        self.flush(now.mono, reply);
+    }
+
+    /// When [`OcppLink::on_deadline`] is to be called next.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        if !self.is_introduced || self.may_go_on() {
+            return Some(Mono(0));
+        }
+        let answer = self.waiting.front().map(|waiting| waiting.since.after(limits::OCPP_ANSWER_MAX));
+        let call = self.call.as_ref().map(|(_, since)| since.after(limits::OCPP_CALL_TIMEOUT));
+        [answer, call].into_iter().flatten().min()
+    }
+
+    /// Time has passed, or a message of the node let calls go on.
+    ///
+    /// # Errors
+    /// [`OcppError::Unanswered`]: the connection is to be closed.
+    pub fn on_deadline(
+        &mut self,
+        now: Now,
+        messages: &mut Vec<Received<FromCharger>>,
+        reply: &mut Vec<String>,
+    ) -> Result<(), OcppError> {
+        self.introduce(now, messages);
+        self.call.take_if(|(_, since)| since.after(limits::OCPP_CALL_TIMEOUT) <= now.mono);
+        self.advance(now, messages, reply);
+        match self.waiting.front() {
+            Some(waiting) if waiting.since.after(limits::OCPP_ANSWER_MAX) <= now.mono => Err(OcppError::Unanswered),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the node the charger of this link, before anything else.
+    fn introduce(&mut self, now: Now, messages: &mut Vec<Received<FromCharger>>) {
+        if !std::mem::replace(&mut self.is_introduced, true) {
+            messages.push(to_node(FromCharger::Hello(self.hello(now, ""))));
+        }
+    }
+
+    fn hello(&self, now: Now, firmware: &str) -> ChargerHello {
+        ChargerHello {
+            charger: self.settings.charger.clone(),
+            numbering: Numbering::Gate,
+            connectors: Vec::new(),
+            firmware: firmware.into(),
+            clock: now.wall,
+            sessions: Vec::new(),
+        }
+    }
+
+    fn read(&self, action: &str, payload: &Value, now: Timestamp) -> Call {
+        match self.settings.version {
+            Version::V16 => v16::read(action, payload, now),
+            version @ (Version::V201 | Version::V21) => v2::read(version, action, payload, now),
+        }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+}
+
+fn to_node(message: FromCharger) -> Received<FromCharger> {
+    Received { channel: Channel::ZERO, message }
+}
+
+fn unnumbered(message: Unnumbered) -> Received<FromCharger> {
+    to_node(FromCharger::Unnumbered(Box::new(message)))
+}
