@@ -44,16 +44,54 @@ struct Disk {
     generation_blocks: u64,
     rng: Rng,
     /// Blocks that survive.
-    platter: BTreeMap<u64, Vec<u8>>,
+    platter: Blocks,
     /// Blocks written since the last sync.
-    cache: BTreeMap<u64, Vec<u8>>,
+    cache: Blocks,
     /// Blocks dropped since the last sync, which may come back.
-    dropped: BTreeMap<u64, Vec<u8>>,
+    dropped: Blocks,
     mark: Option<Checkpoint>,
     done: Operations,
     /// Counts starts of the process: a store of an earlier one does nothing any more.
     life: u64,
     planned: Option<Planned>,
+}
+
+/// Blocks by their numbers, with the sum of their lengths: a log asks for it at every record, and may be long.
+#[derive(Clone, Debug, Default)]
+struct Blocks {
+    by_number: BTreeMap<u64, Vec<u8>>,
+    bytes: u64,
+}
+
+impl Blocks {
+    fn insert(&mut self, number: u64, block: Vec<u8>) {
+        self.bytes += length(&block);
+        if let Some(before) = self.by_number.insert(number, block) {
+            self.bytes -= length(&before);
+        }
+    }
+
+    fn insert_if_absent(&mut self, number: u64, block: Vec<u8>) {
+        if !self.by_number.contains_key(&number) {
+            self.insert(number, block);
+        }
+    }
+
+    fn extend(&mut self, blocks: Blocks) {
+        blocks.by_number.into_iter().for_each(|(number, block)| self.insert(number, block));
+    }
+
+    /// Keeps the blocks below `first` and returns the others.
+    fn split_off(&mut self, first: u64) -> Blocks {
+        let by_number = self.by_number.split_off(&first);
+        let bytes = by_number.values().map(|block| length(block)).sum();
+        self.bytes -= bytes;
+        Blocks { by_number, bytes }
+    }
+}
+
+fn length(block: &[u8]) -> u64 {
+    block.len() as u64
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,9 +109,9 @@ impl SimulatedDisk {
         let disk = Disk {
             generation_blocks,
             rng: Rng::new(seed),
-            platter: BTreeMap::new(),
-            cache: BTreeMap::new(),
-            dropped: BTreeMap::new(),
+            platter: Blocks::default(),
+            cache: Blocks::default(),
+            dropped: Blocks::default(),
             mark: None,
             done: Operations::default(),
             life: 0,
@@ -100,17 +138,17 @@ impl SimulatedDisk {
         let mut disk = self.lock();
         let disk = &mut *disk;
         disk.life += 1;
-        for (number, block) in std::mem::take(&mut disk.cache) {
+        for (number, block) in std::mem::take(&mut disk.cache).by_number {
             match disk.rng.below(4) {
-                0 => drop(disk.platter.insert(number, block)),
-                1 => drop(disk.platter.insert(number, torn(&mut disk.rng, block))),
+                0 => disk.platter.insert(number, block),
+                1 => disk.platter.insert(number, torn(&mut disk.rng, block)),
                 // Overwritten in place or not written at all: what was there before stays, if anything was.
                 _ => (),
             }
         }
-        for (number, block) in std::mem::take(&mut disk.dropped) {
+        for (number, block) in std::mem::take(&mut disk.dropped).by_number {
             if disk.rng.below(2) == 0 {
-                disk.platter.entry(number).or_insert(block);
+                disk.platter.insert_if_absent(number, block);
             }
         }
     }
@@ -128,7 +166,7 @@ impl SimulatedDisk {
 
     /// Flips a bit of a block at rest, and returns whether there was such a bit.
     pub fn flip_bit(&self, number: u64, bit: usize) -> bool {
-        match self.lock().platter.get_mut(&number).and_then(|block| block.get_mut(bit / 8)) {
+        match self.lock().platter.by_number.get_mut(&number).and_then(|block| block.get_mut(bit / 8)) {
             Some(byte) => {
                 *byte ^= 1 << (bit % 8);
                 true
@@ -145,7 +183,7 @@ impl SimulatedDisk {
             rng: disk.rng.clone(),
             platter: disk.platter.clone(),
             cache: disk.cache.clone(),
-            dropped: BTreeMap::new(),
+            dropped: Blocks::default(),
             mark: disk.mark.clone(),
             done: disk.done,
             life: 0,
@@ -158,7 +196,7 @@ impl SimulatedDisk {
     pub fn at_rest(&self) -> Vec<(u64, usize)> {
         let disk = self.lock();
         let first = disk.mark.as_ref().map_or(0, |mark| mark.first_block);
-        disk.platter.range(first..).map(|(number, block)| (*number, block.len())).collect()
+        disk.platter.by_number.range(first..).map(|(number, block)| (*number, block.len())).collect()
     }
 
     /// Counts of its operations.
@@ -214,8 +252,8 @@ impl BlockReader for SimulatedStore {
         let seen = {
             let disk = self.disk()?;
             let mut seen = disk.platter.clone();
-            seen.extend(disk.cache.iter().map(|(number, block)| (*number, block.clone())));
-            seen
+            seen.extend(disk.cache.clone());
+            seen.by_number
         };
         seen.iter().try_for_each(|(number, block)| visit(*number, block))
     }
@@ -243,7 +281,7 @@ impl Store for SimulatedStore {
         match fault {
             Some(Fault::InputOutput) => {
                 // As Linux does: the pages are marked clean, and a second sync would report success.
-                disk.cache.clear();
+                disk.cache = Blocks::default();
                 Err(failure("syncing", io::ErrorKind::Other))
             }
             Some(Fault::Full) => Err(failure("syncing", io::ErrorKind::StorageFull)),
@@ -251,7 +289,7 @@ impl Store for SimulatedStore {
             None => {
                 let written = std::mem::take(&mut disk.cache);
                 disk.platter.extend(written);
-                disk.dropped.clear();
+                disk.dropped = Blocks::default();
                 Ok(())
             }
         }
@@ -267,18 +305,18 @@ impl Store for SimulatedStore {
 
     fn cut(&mut self, from: u64) -> Result<(), Failure> {
         let mut disk = self.disk()?;
-        disk.platter.split_off(&from);
-        disk.cache.split_off(&from);
+        disk.platter.split_off(from);
+        disk.cache.split_off(from);
         Ok(())
     }
 
     fn drop_below(&mut self, number: u64) -> Result<(), Failure> {
         let mut disk = self.disk()?;
         let first = number / disk.generation_blocks * disk.generation_blocks;
-        let kept = disk.platter.split_off(&first);
+        let kept = disk.platter.split_off(first);
         let dropped = std::mem::replace(&mut disk.platter, kept);
         disk.dropped.extend(dropped);
-        disk.cache = disk.cache.split_off(&first);
+        disk.cache = disk.cache.split_off(first);
         Ok(())
     }
 
@@ -301,7 +339,7 @@ impl Store for SimulatedStore {
 
     fn used_bytes(&self) -> u64 {
         let disk = self.disk.lock();
-        disk.platter.iter().chain(&disk.cache).map(|(_, block)| block.len() as u64).sum()
+        disk.platter.bytes + disk.cache.bytes
     }
 }
 
