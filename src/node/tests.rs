@@ -371,7 +371,6 @@ impl Scene {
         self.take(Input::Order(account, Box::new(command(op)), OPERATOR));
     }
 
-    /// CredentialLinks a contract to an account, so that it pays.
     /// Opens an account without credit and tops it up, in cents.
     fn open_account(&mut self, account: &str, minor: i64) {
         self.order(account, |op| account::Command::Open {
@@ -384,6 +383,7 @@ impl Scene {
         self.order(account, |op| account::Command::TopUp { op, amount, source: account::TopUpSource::Bank });
     }
 
+    /// Links a contract to an account, so that the account pays.
     fn link_contract(&mut self, account: &str, contract: &str) {
         let token = contract.as_bytes().into();
         let credential = self.shard.node_config().mark(&Credential { kind: CredentialKind::EvAccount, token });

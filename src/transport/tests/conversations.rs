@@ -207,14 +207,10 @@ fn an_address_that_fails_too_often_has_to_wait() {
 fn a_full_listener_and_a_busy_gate_say_so() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
-    let policy = Policy {
-        trust_domain: DOMAIN.to_owned(),
-        listener: ListenerKind::Chargers,
-        tls12: false,
-        production: false,
-        anonymous: false,
-    };
-    let tls = Arc::new(Tls::new(policy, Source::Memory(material(&pki, ListenerKind::Chargers))).unwrap());
+    let tls = Arc::new(
+        Tls::new(policy(ListenerKind::Chargers, false), Source::Memory(material(&pki, ListenerKind::Chargers)))
+            .unwrap(),
+    );
     let edge = Edge::new(Bounds::default(), 1).unwrap();
     let nobody_home: Reception = Arc::new(|_| Err(NoRoom));
     let busy =

@@ -35,6 +35,11 @@ struct Gate {
 /// More than any test needs, where a test is not about it.
 const AMPLE: Capacity = Capacity { share: Share { connections: 1000, handshakes: 1000 }, each_max: 1000 };
 
+/// What a listener of a test asks of its peers.
+fn policy(listener: ListenerKind, tls12: bool) -> Policy {
+    Policy { trust_domain: DOMAIN.to_owned(), listener, tls12, production: false, anonymous: false }
+}
+
 impl Gate {
     fn open(pki: &Pki, listener: ListenerKind) -> Gate {
         Gate::with(material(pki, listener), listener, false, Bounds { failures_per_minute: 1000, ..Bounds::default() })
@@ -45,8 +50,7 @@ impl Gate {
     }
 
     fn of(material: Material, listener: ListenerKind, tls12: bool, bounds: Bounds, capacity: Capacity) -> Gate {
-        let policy = Policy { trust_domain: DOMAIN.to_owned(), listener, tls12, production: false, anonymous: false };
-        let tls = Arc::new(Tls::new(policy, Source::Memory(material)).unwrap());
+        let tls = Arc::new(Tls::new(policy(listener, tls12), Source::Memory(material)).unwrap());
         let edge = Edge::new(bounds, 1).unwrap();
         let (send, peers) = mpsc::channel();
         let reception: Reception = Arc::new(move |peer| send.send(peer).map_err(|_| NoRoom));

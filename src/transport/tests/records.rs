@@ -16,9 +16,7 @@ impl Ends {
         let mut pki = new_pki();
         let own = issue(&mut pki, &charger("AMS-0007"));
         let listener = ListenerKind::Chargers;
-        let policy =
-            Policy { trust_domain: DOMAIN.to_owned(), listener, tls12: true, production: false, anonymous: false };
-        let tls = Tls::new(policy, Source::Memory(material(&pki, listener))).unwrap();
+        let tls = Tls::new(policy(listener, true), Source::Memory(material(&pki, listener))).unwrap();
         let config = client_builder(&pki, version).with_client_auth_cert(own.chain, own.key).unwrap();
         let mut ends = Ends {
             gate: Records::server(tls.config().0).unwrap(),

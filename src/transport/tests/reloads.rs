@@ -232,14 +232,7 @@ fn files_that_change_are_loaded_by_themselves() {
     let own = issue(&mut pki, &charger("AMS-0007"));
     let folder = tempfile::tempdir().unwrap();
     let files = write_files(folder.path(), &material(&pki, ListenerKind::Chargers));
-    let policy = Policy {
-        trust_domain: DOMAIN.to_owned(),
-        listener: ListenerKind::Chargers,
-        tls12: false,
-        production: false,
-        anonymous: false,
-    };
-    let tls = Arc::new(Tls::new(policy, Source::Files(files)).unwrap());
+    let tls = Arc::new(Tls::new(policy(ListenerKind::Chargers, false), Source::Files(files)).unwrap());
     let bounds = Bounds { sweep_interval: Duration::from_millis(10), ..Bounds::default() };
     let edge = Edge::new(bounds, 1).unwrap();
     let (send, peers) = mpsc::channel();
@@ -293,13 +286,7 @@ fn a_thousand_reloads_under_load_fail_no_good_handshake() {
 #[test]
 fn production_refuses_a_development_pki() {
     let pki = new_pki();
-    let policy = Policy {
-        trust_domain: DOMAIN.to_owned(),
-        listener: ListenerKind::Chargers,
-        tls12: false,
-        production: true,
-        anonymous: false,
-    };
+    let policy = Policy { production: true, ..policy(ListenerKind::Chargers, false) };
     let refused = Tls::new(policy, Source::Memory(material(&pki, ListenerKind::Chargers)));
     assert!(matches!(refused, Err(TlsError::Development { .. })));
 }

@@ -69,11 +69,8 @@ impl PeerHandler for Echo {
 /// A gate whose chargers speak over WebSocket; peers that come in are echoed to, on a thread of their own.
 fn echo(tls: Option<&Pki>, bounds: Bounds) -> (Edge, SocketAddr) {
     let listener = ListenerKind::Ocpp;
-    let tls = tls.map(|pki| {
-        let policy =
-            Policy { trust_domain: DOMAIN.to_owned(), listener, tls12: true, production: false, anonymous: false };
-        Arc::new(Tls::new(policy, Source::Memory(material(pki, listener))).unwrap())
-    });
+    let tls =
+        tls.map(|pki| Arc::new(Tls::new(policy(listener, true), Source::Memory(material(pki, listener))).unwrap()));
     let edge = Edge::new(bounds, 1).unwrap();
     let reception: Reception = Arc::new(|peer: Peer| {
         std::thread::spawn(move || {
