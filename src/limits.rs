@@ -89,6 +89,15 @@ pub const OCPP_CALL_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
 /// How long after the order to stop a session an OCPP charger is ordered again.
 pub const OCPP_STOP_AGAIN: TimeSpan = TimeSpan::from_secs(10);
 
+/// Ordered starts whose credentials a connection of an OCPP charger keeps.
+pub const OCPP_STARTS_REMEMBERED: usize = 16;
+
+/// How long an OCPP charger may take for the answer to a message for its display.
+pub const OCPP_DISPLAY_TIMEOUT: TimeSpan = TimeSpan::from_secs(5);
+
+/// How often the display of an OCPP 1.6 charger gets the running cost of a session.
+pub const OCPP_DISPLAY_INTERVAL: TimeSpan = TimeSpan::from_secs(30);
+
 /// How long a credential counts as presented that an OCPP charger names in an Authorize only.
 pub const OCPP_AUTHORIZED_MAX: TimeSpan = TimeSpan::from_secs(300);
 

@@ -15,6 +15,7 @@
 mod accounts;
 mod batch_orders;
 mod batches;
+mod charger_orders;
 mod figures;
 mod invoices;
 mod ledger;
@@ -33,6 +34,7 @@ mod views;
 pub use accounts::{AccountRow, AccountSheet, MovementRow};
 pub use batch_orders::{BatchLine, BatchPart, RevertBatch, bring_part, preview, revert_batch};
 pub use batches::{BatchView, Due, LineRow};
+pub use charger_orders::{RemoteStart, Triggering, start_at_charger, trigger_at_charger};
 pub use figures::{Figures, Money};
 pub use invoices::{InvoiceRow, NewestDocument, SeriesRow};
 pub use ledger::{BookKey, BooksSummary, ExportFormat, TrialRow, TrialView};

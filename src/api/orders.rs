@@ -422,7 +422,7 @@ fn known(views: &Views, account: &AccountId) -> Result<AccountSheet, Refused> {
     views.account(account)?.ok_or_else(|| Refused::not_found(format!("there is no account {account}")))
 }
 
-fn credential(presented: &PresentedCredential) -> Result<Credential, Refused> {
+pub(super) fn credential(presented: &PresentedCredential) -> Result<Credential, Refused> {
     let kind = match presented.kind.as_str() {
         "card" => CredentialKind::CardToken,
         "wallet" => CredentialKind::WalletToken,
@@ -519,9 +519,9 @@ fn hand_over(
         Ok(Ordered::Done(balance)) => Ok(done(account, op, &balance)),
         Ok(Ordered::Refused(rejection)) => Err(Refused::conflict(rejection)),
         Ok(Ordered::Declined(reason)) => Err(Refused::conflict(reason)),
-        Ok(Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession | Ordered::Noted) => {
-            Err(Refused::failed("an account answered as if it were a session"))
-        }
+        Ok(
+            Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession | Ordered::Noted | Ordered::Charger(_),
+        ) => Err(Refused::failed("an account answered as if it were a session")),
         // The order may still be carried out: the same operation can be requested again.
         Err(_) => Err(Refused::no_answer(format!("no answer in time; ask again with the operation {op}"))),
     }

@@ -1,8 +1,13 @@
 //! `wattstile charger`: the chargers of a gate, as they are now.
 
-use super::gate_or_data::{List, Most, Which};
+use super::gate_or_data::{List, Most, Source, Which, give};
 use super::{CliError, Exit, Output};
-use crate::api::ChargerRow;
+use crate::api::{ChargerRow, PresentedCredential, RemoteStart, SessionRow, Triggering};
+use crate::web::segment;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io;
+use std::time::{Duration, Instant};
 
 /// Chargers.
 #[derive(Debug, clap::Args)]
@@ -23,6 +28,44 @@ enum ChargerVerb {
         #[command(flatten)]
         most: Most,
     },
+    /// Order an OCPP charger to begin a session
+    ///
+    /// It waits for the charger's word. The session begins when the charger begins it, as with a card at the charger; without
+    /// a vehicle, after its own time, it does not.
+    #[command(after_help = "Example:\n  wattstile charger start CP-16 1 --token ACCT-0001 --wait 60s")]
+    Start(Start),
+    /// Order an OCPP charger to send a message
+    #[command(after_help = "Example:\n  wattstile charger trigger CP-16 status --connector 1")]
+    Trigger(Trigger),
+}
+
+#[derive(Debug, clap::Args)]
+struct Start {
+    /// The charger
+    charger: String,
+    /// The connector; without it the charger chooses
+    connector: Option<u16>,
+    /// What counts as presented; `-` reads it from standard input, so that it stands in no list of processes
+    #[arg(long, value_name = "TOKEN")]
+    token: String,
+    /// The kind of the token
+    #[arg(long, value_name = "KIND", default_value = "rfid", value_parser = ["rfid", "contract", "card", "wallet"])]
+    kind: String,
+    /// Wait so long for the session too
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    wait: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Trigger {
+    /// The charger
+    charger: String,
+    /// Which message
+    #[arg(value_parser = ["boot", "heartbeat", "meter-values", "status"])]
+    message: String,
+    /// About this connector; without it, about the charger
+    #[arg(long, value_name = "NUMBER")]
+    connector: Option<u16>,
 }
 
 /// `wattstile charger`
@@ -30,7 +73,26 @@ enum ChargerVerb {
 /// # Errors
 /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn chargers(args: Chargers, output: &Output) -> Result<Exit, CliError> {
-    let ChargerVerb::Ls { prefix, most } = args.verb;
+    let source = args.which.open(output)?;
+    match args.verb {
+        ChargerVerb::Ls { prefix, most } => list(&source, prefix, most, output)?,
+        ChargerVerb::Start(order) => start(&source, order, output)?,
+        ChargerVerb::Trigger(Trigger { charger, message, connector }) => {
+            let path = format!("chargers/{}/trigger", segment(&charger));
+            let document = source.post_within(&path, &Triggering { message, connector }, ANSWER)?;
+            give(output, &document, |out| writeln!(out, "{charger}  sends it"))?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// How long the gate may take for an order: a charger has half a minute.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// How often it is asked whether a session has begun.
+const POLL: Duration = Duration::from_millis(250);
+
+fn list(source: &Source, prefix: Option<String>, most: Most, output: &Output) -> Result<(), CliError> {
     let list = List {
         path: "chargers",
         query: prefix.into_iter().map(|prefix| ("prefix", prefix)).collect(),
@@ -38,7 +100,7 @@ pub fn chargers(args: Chargers, output: &Output) -> Result<Exit, CliError> {
         heads: &["charger", "link", ">sessions", "connectors", "firmware"],
         if_empty: None,
     };
-    list.give(&args.which.open(output)?, output, |row: &ChargerRow| {
+    list.give(source, output, |row: &ChargerRow| {
         vec![
             row.id.clone(),
             if row.online { "online" } else { "offline" }.to_owned(),
@@ -46,6 +108,46 @@ pub fn chargers(args: Chargers, output: &Output) -> Result<Exit, CliError> {
             row.connectors.join("; "),
             row.firmware.clone(),
         ]
-    })?;
-    Ok(Exit::Ok)
+    })
+}
+
+fn start(source: &Source, order: Start, output: &Output) -> Result<(), CliError> {
+    let Start { charger, connector, token, kind, wait } = order;
+    let token = if token == "-" { io::read_to_string(io::stdin()).map_err(CliError::failed)? } else { token };
+    let before: BTreeSet<String> = match wait {
+        Some(_) => sessions(source, &charger)?.into_iter().map(|session| session.id).collect(),
+        None => BTreeSet::new(),
+    };
+    let wish = RemoteStart { connector, credential: PresentedCredential { kind, token } };
+    let path = format!("chargers/{}/start", segment(&charger));
+    let mut document = source.post_within(&path, &wish, ANSWER)?;
+    if let Some(wait) = wait {
+        let until = Instant::now() + wait;
+        let session = loop {
+            let begun = sessions(source, &charger)?.into_iter().find(|session| {
+                !before.contains(&session.id) && connector.is_none_or(|connector| session.connector == connector)
+            });
+            if begun.is_some() || Instant::now() >= until {
+                break begun;
+            }
+            std::thread::sleep(POLL);
+        };
+        document["session"] = session.map_or(Value::Null, |session| json!(session.id));
+    }
+    give(output, &document, |out| match (wait, document["session"].as_str()) {
+        (Some(_), Some(session)) => writeln!(out, "{charger}  has begun session {session}"),
+        (Some(wait), None) => {
+            let wait = humantime::format_duration(wait);
+            writeln!(out, "{charger}  accepts the order, and has begun no session within {wait}")
+        }
+        (None, _) => writeln!(out, "{charger}  accepts the order"),
+    })
+}
+
+/// The sessions of a charger, the newest first.
+fn sessions(source: &Source, charger: &str) -> Result<Vec<SessionRow>, CliError> {
+    let query = [("charger", charger.to_owned()), ("limit", "50".to_owned())];
+    let page = source.get("sessions", &query)?;
+    let rows: Vec<SessionRow> = serde_json::from_value(page["items"].clone()).map_err(CliError::failed)?;
+    Ok(rows.into_iter().filter(|row| row.charger == charger).collect())
 }

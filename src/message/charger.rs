@@ -3,7 +3,7 @@
 //! All values are checked by the link: ids are ids, registers are not negative, tokens are no card numbers. Whether a
 //! reading is plausible in its session is decided by the session.
 
-use super::{Answer, Code, Unnumbered, numbered::numbered};
+use super::{Answer, ChargerOrder, Code, OrderNumber, Unnumbered, numbered::numbered};
 use crate::limits;
 use crate::payment::Credential;
 use crate::units::{
@@ -105,6 +105,13 @@ pub enum ToCharger {
     },
     /// Answers a charger whose sessions the gate numbers.
     Answer(Answer),
+    /// An operator's order. Answered by [`Unnumbered::Ordered`]. The native protocol has no such orders.
+    Order {
+        /// Where the outcome goes.
+        number: OrderNumber,
+        /// The order.
+        order: Box<ChargerOrder>,
+    },
 }
 
 /// A charger introduces itself.

@@ -3,6 +3,7 @@
 //! * [`PeerIdentity`]: which peer a certificate names.
 //! * [`FromCharger`], [`ToCharger`]: the vocabulary of a charger; [`Channel`], [`Received`]: its address on a connection.
 //! * [`Unnumbered`], [`Answer`]: the same for chargers whose sessions the gate numbers.
+//! * [`ChargerOrder`], [`OrderOutcome`]: what operators order a charger, and what becomes of it.
 //! * [`FromProcessor`], [`ToProcessor`]: the vocabulary of a payment processor, with its settlement batches.
 //! * [`Code`]: the numbers by which either side refuses.
 //!
@@ -14,6 +15,7 @@ mod charger;
 mod code;
 mod identity;
 mod numbered;
+mod order;
 mod processor;
 mod unnumbered;
 
@@ -25,6 +27,7 @@ pub use charger::{
 };
 pub use code::Code;
 pub use identity::{IdentityError, PeerIdentity, Role, Subject};
+pub use order::{ChargerOrder, OrderNumber, OrderOutcome, Triggered};
 pub use processor::{
     Drain, FromProcessor, ProcessorHello, ProcessorHelloAck, SettlementKind, SettlementLine, SettlementPart,
     SettlementTrailer, ToProcessor,

@@ -3,7 +3,7 @@
 //! What such a charger repeats it repeats with new message ids, and often with new times. So a beginning is recognised by its
 //! content, and a reading by its session, time and register ([`crate::charger`], [`crate::session`]).
 
-use super::{Code, ConnectorStatus, StopReason};
+use super::{Code, ConnectorStatus, OrderNumber, OrderOutcome, StopReason};
 use crate::payment::Credential;
 use crate::units::{Amount, ConnectorId, Energy, MeterReading, Power, Protocol, SessionKey, Timestamp};
 
@@ -54,6 +54,13 @@ pub enum Unnumbered {
         ticket: Ticket,
         /// The session whose cost is asked for.
         session: Option<SessionName>,
+    },
+    /// What becomes of an order.
+    Ordered {
+        /// Where it goes.
+        number: OrderNumber,
+        /// What becomes of it.
+        outcome: OrderOutcome,
     },
 }
 

@@ -2,7 +2,7 @@
 
 use super::hosted::{Hostable, Hosted, Slot};
 use crate::charger::{self, Charger, Command, Effect, Event};
-use crate::message::{Channel, ConnectorState};
+use crate::message::{Channel, ConnectorState, Numbering};
 use crate::stored::Stored;
 use crate::units::{ChargerId, ConnectorId, Mono, SessionKey};
 
@@ -15,6 +15,8 @@ pub struct HostedCharger {
     connection: ConnectionId,
     /// The channel on that connection.
     channel: Channel,
+    /// Which side numbers its sessions, on that connection.
+    numbering: Numbering,
 }
 
 /// No connection has this number. (An `Option` of a [`Link`] would take twelve bytes more, for every charger.)
@@ -42,7 +44,13 @@ impl HostedCharger {
 
     /// A charger as it was archived.
     pub fn from_state(state: Charger) -> HostedCharger {
-        HostedCharger { state, statuses: Box::default(), connection: NO_CONNECTION, channel: Channel::default() }
+        HostedCharger {
+            state,
+            statuses: Box::default(),
+            connection: NO_CONNECTION,
+            channel: Channel::default(),
+            numbering: Numbering::default(),
+        }
     }
 
     /// Its known state.
@@ -61,6 +69,16 @@ impl HostedCharger {
         let link = link.unwrap_or(Link { connection: NO_CONNECTION, channel: Channel::default() });
         (self.connection, self.channel) = (link.connection, link.channel);
         before
+    }
+
+    /// Which side numbers its sessions, on its current connection.
+    pub fn numbering(&self) -> Numbering {
+        self.numbering
+    }
+
+    /// Sets which side numbers its sessions.
+    pub fn set_numbering(&mut self, numbering: Numbering) {
+        self.numbering = numbering;
     }
 
     /// Sets the reported state of a connector. One outside the charger's description is ignored.

@@ -7,10 +7,10 @@ use crate::account;
 use crate::accounting::settlement;
 use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
 use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
-use crate::message::{Ticket, ToCharger};
+use crate::message::{ChargerOrder, Ticket, ToCharger};
 use crate::payment::{self, Answer, CallbackId, Capabilities, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
-use crate::units::{AccountId, Amount, OpId, PartitionId, PaymentId, ProcessorId, SessionId};
+use crate::units::{AccountId, Amount, ChargerId, OpId, PartitionId, PaymentId, ProcessorId, SessionId};
 
 /// Something that happened outside of the shard, other than a charger's message.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub enum Input {
     PageArchived(PartitionId, u64),
     /// A charger wants to know what an account of this shard has.
     AskFunds(Box<FundsQuery>),
+    /// An operator's order to a charger of this shard.
+    OrderCharger(Box<(ChargerId, ChargerOrder)>, ReplyTo),
     /// A message for a charger, about this session or, of that partition, about none.
     Notify(SessionId, ChargerRef, Box<ToCharger>),
 }
@@ -133,6 +135,7 @@ impl Input {
             Input::Notification(_, notification) => notification.hold.payment().partition(),
             Input::NotSent(operation, _) | Input::ConnectionLost(operation, _) => operation.payment().partition(),
             Input::AskAccount(account, _) | Input::Order(account, _, _) => PartitionId::of(account.as_str(), count),
+            Input::OrderCharger(order, _) => PartitionId::of(order.0.as_str(), count),
             Input::AskFunds(query) => PartitionId::of(query.account.as_str(), count),
             Input::AskNumber(request) => request.family.home(count),
             Input::Numbered(numbered) => numbered.1.partition,

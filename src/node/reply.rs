@@ -6,6 +6,7 @@ use super::processor::{ProcessorFigures, Tested};
 use super::query::Answer;
 use crate::account;
 use crate::billing::reconciliation::register::Refusal;
+use crate::message::{OrderNumber, OrderOutcome};
 use crate::payment;
 use crate::units::Amount;
 
@@ -25,6 +26,18 @@ pub struct ReplyTo {
 impl ReplyTo {
     /// No reply is wanted.
     pub const NONE: ReplyTo = ReplyTo { node: NodeNumber(0), number: 0 };
+}
+
+impl From<ReplyTo> for OrderNumber {
+    fn from(reply: ReplyTo) -> OrderNumber {
+        OrderNumber { node: reply.node.0, number: reply.number }
+    }
+}
+
+impl From<OrderNumber> for ReplyTo {
+    fn from(order: OrderNumber) -> ReplyTo {
+        ReplyTo { node: NodeNumber(order.node), number: order.number }
+    }
 }
 
 /// A reply to an asker.
@@ -86,6 +99,8 @@ pub enum Ordered {
     NoSession,
     /// The order about a processor is a fact now, or was one already.
     Noted,
+    /// What becomes of an order to a charger.
+    Charger(OrderOutcome),
 }
 
 /// How a session's money stands.

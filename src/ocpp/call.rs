@@ -7,6 +7,7 @@ use crate::limits::CONNECTORS_PER_CHARGER;
 use crate::message::{Code, ConnectorState, Funds, SessionName, StopReason};
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{Amount, ConnectorId, Energy, MeterReading, Timestamp};
+use serde_json::{Number, Value};
 use std::borrow::Cow;
 
 /// A call of a charger.
@@ -123,6 +124,8 @@ pub(super) struct Event {
     pub has_token: bool,
     pub credential: Option<Credential>,
     pub is_charging: bool,
+    /// The number of the gate's order that began it.
+    pub remote: Option<i64>,
     /// The register at the beginning, where a value is marked as that.
     pub begin: Option<Energy>,
     pub readings: Vec<MeterReading>,
@@ -141,6 +144,12 @@ pub(super) enum EventKind {
 pub(super) fn credential(kind: CredentialKind, token: Option<Cow<'_, str>>) -> Option<Credential> {
     let token = token.filter(|token| !token.is_empty() && token.len() <= Credential::MAX_TOKEN)?;
     Some(Credential { kind, token: token.as_bytes().into() })
+}
+
+/// An amount in major units, as a number with the currency's decimals.
+pub(super) fn major(amount: Amount) -> Value {
+    // A decimal is always a number of JSON.
+    amount.major().to_string().parse::<Number>().map_or(Value::Null, Value::Number)
 }
 
 /// A connector counted from 1; 0 and what no charger has are none.

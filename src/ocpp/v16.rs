@@ -1,11 +1,11 @@
 //! OCPP 1.6J, edition 2: what chargers call, and what they are answered.
 
-use super::call::{Call, Noted, Start, TokenAnswer, connector, credential, readings};
+use super::call::{Call, Noted, Start, TokenAnswer, connector, credential, major, readings};
 use super::decimal::scaled;
 use super::json::Object;
 use super::time;
-use crate::message::{Code, ConnectorState, SessionName, StopReason};
-use crate::payment::CredentialKind;
+use crate::message::{Bill, Code, ConnectorState, ReceiptNotice, SessionName, StopReason, Triggered};
+use crate::payment::{Credential, CredentialKind};
 use crate::units::{ConnectorId, Energy, MeterReading, SessionKey, Timestamp};
 use serde_json::{Value, json};
 
@@ -135,4 +135,91 @@ pub(super) fn started(session: SessionKey, token: &TokenAnswer) -> Value {
 /// The call that stops a session.
 pub(super) fn stop(session: SessionKey) -> (&'static str, Value) {
     ("RemoteStopTransaction", json!({"transactionId": session.0}))
+}
+
+/// Longest tag of a driver, in characters (CiString20).
+const TAG_MAX: usize = 20;
+
+/// The call that begins a session; none: the token is too long for this version.
+pub(super) fn start(credential: &Credential, connector: Option<ConnectorId>) -> Option<(&'static str, Value)> {
+    let tag = String::from_utf8_lossy(&credential.token);
+    if tag.chars().count() > TAG_MAX {
+        return None;
+    }
+    let mut payload = json!({"idTag": tag});
+    if let Some(connector) = connector {
+        payload["connectorId"] = connector.0.into();
+    }
+    Some(("RemoteStartTransaction", payload))
+}
+
+/// The call that orders a message.
+pub(super) fn trigger(message: Triggered, connector: Option<ConnectorId>) -> (&'static str, Value) {
+    let name = match message {
+        Triggered::Boot => "BootNotification",
+        Triggered::Heartbeat => "Heartbeat",
+        Triggered::MeterValues => "MeterValues",
+        Triggered::Status => "StatusNotification",
+    };
+    let mut payload = json!({"requestedMessage": name});
+    if let Some(connector) = connector {
+        payload["connectorId"] = connector.0.into();
+    }
+    ("TriggerMessage", payload)
+}
+
+/// Vendor of the messages for displays: the OCA's paper on California's pricing requirements.
+const DISPLAY_VENDOR: &str = "org.openchargealliance.costmsg";
+
+/// The configuration of a charger that shows costs.
+const SHOWS_COSTS: &str = "CustomDisplayCostAndPrice";
+
+/// The call that asks a charger whether it shows costs.
+pub(super) fn ask_display() -> (&'static str, Value) {
+    ("GetConfiguration", json!({"key": [SHOWS_COSTS]}))
+}
+
+/// Whether a charger shows costs, as its configuration says.
+pub(super) fn shows_costs(answer: &Value) -> bool {
+    Object::of(answer)
+        .list("configurationKey")
+        .any(|key| key.text("key").as_deref() == Some(SHOWS_COSTS) && is_true(key.text("value").as_deref()))
+}
+
+fn is_true(value: Option<&str>) -> bool {
+    value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+fn display(message: &str, data: &Value) -> (&'static str, Value) {
+    // The data of a DataTransfer is a text.
+    let data = data.to_string();
+    ("DataTransfer", json!({"vendorId": DISPLAY_VENDOR, "messageId": message, "data": data}))
+}
+
+/// The price for a driver.
+pub(super) fn show_price(tag: &str, text: &str) -> (&'static str, Value) {
+    display("SetUserPrice", &json!({"idToken": tag, "priceText": text}))
+}
+
+/// What a session costs so far; the register in whole watt hours.
+pub(super) fn show_running(bill: Bill, register: Option<Energy>, now: Timestamp) -> (&'static str, Value) {
+    let mut data = json!({
+        "transactionId": bill.session.0, "timestamp": now.to_rfc3339(), "cost": major(bill.cost), "state": "Charging",
+    });
+    if let Some(register) = register {
+        data["meterValue"] = register.microwatt_hours().div_euclid(1_000_000).into();
+    }
+    display("RunningCost", &data)
+}
+
+/// What a session costs.
+pub(super) fn show_final(notice: &ReceiptNotice) -> (&'static str, Value) {
+    let mut data = json!({
+        "transactionId": notice.session.0, "cost": major(notice.total),
+        "priceText": format!("{}, receipt {}", notice.total, notice.receipt),
+    });
+    if !notice.url.is_empty() {
+        data["qrCodeText"] = notice.url.as_ref().into();
+    }
+    display("FinalCost", &data)
 }

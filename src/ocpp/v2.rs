@@ -1,13 +1,13 @@
 //! OCPP 2.0.1, edition 3, and 2.1, edition 1: what chargers call, and what they are answered.
 
 use super::Version;
-use super::call::{Call, Event, EventKind, Noted, TokenAnswer, connector, credential, readings};
+use super::call::{Call, Event, EventKind, Noted, TokenAnswer, connector, credential, major, readings};
 use super::json::Object;
 use super::time;
-use crate::message::{Bill, Code, ConnectorState, StopReason};
+use crate::message::{Bill, Code, ConnectorState, StopReason, Triggered};
 use crate::payment::{Credential, CredentialKind};
-use crate::units::{Amount, Timestamp};
-use serde_json::{Map, Number, Value, json};
+use crate::units::{ConnectorId, Timestamp};
+use serde_json::{Map, Value, json};
 
 /// Longest name of a transaction that is kept, in characters; the protocol allows 36.
 const NAME_MAX: usize = 128;
@@ -86,6 +86,7 @@ fn event(call: Object<'_>, now: Timestamp) -> Event {
         connector: connector(evse.integer("id")).or_else(|| connector(evse.integer("connectorId"))),
         has_token: call.has("idToken"),
         credential: token(call.object("idToken")),
+        remote: info.integer("remoteStartId"),
         is_charging: info.text("chargingState").as_deref() == Some("Charging"),
         begin,
         readings,
@@ -182,8 +183,41 @@ pub(super) fn stop(name: &str) -> (&'static str, Value) {
     ("RequestStopTransaction", json!({"transactionId": name}))
 }
 
-/// An amount in major units, as a number with the currency's decimals.
-fn major(amount: Amount) -> Value {
-    // A decimal is always a number of JSON.
-    amount.major().to_string().parse::<Number>().map_or(Value::Null, Value::Number)
+/// The call that begins a session: with the number of the order, which the session's events repeat.
+pub(super) fn start(
+    version: Version,
+    credential: &Credential,
+    connector: Option<ConnectorId>,
+    id: i64,
+) -> (&'static str, Value) {
+    let kind = match (credential.kind, version) {
+        (CredentialKind::EvAccount, _) => "eMAID",
+        (CredentialKind::CardToken | CredentialKind::WalletToken, Version::V21) => "DirectPayment",
+        (CredentialKind::CardToken | CredentialKind::WalletToken | CredentialKind::Rfid, _) => "Central",
+    };
+    let token = String::from_utf8_lossy(&credential.token);
+    let mut payload = json!({"idToken": {"idToken": token, "type": kind}, "remoteStartId": id});
+    if let Some(connector) = connector {
+        payload["evseId"] = connector.0.into();
+    }
+    ("RequestStartTransaction", payload)
+}
+
+/// The call that orders a message.
+pub(super) fn trigger(message: Triggered, connector: Option<ConnectorId>) -> (&'static str, Value) {
+    let name = match message {
+        Triggered::Boot => "BootNotification",
+        Triggered::Heartbeat => "Heartbeat",
+        Triggered::MeterValues => "MeterValues",
+        Triggered::Status => "StatusNotification",
+    };
+    let mut payload = json!({"requestedMessage": name});
+    if let Some(connector) = connector {
+        // A status is asked for by connector: each EVSE of the gate has one, the first.
+        payload["evse"] = match message {
+            Triggered::Status => json!({"id": connector.0, "connectorId": 1}),
+            Triggered::Boot | Triggered::Heartbeat | Triggered::MeterValues => json!({"id": connector.0}),
+        };
+    }
+    ("TriggerMessage", payload)
 }

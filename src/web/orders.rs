@@ -40,6 +40,16 @@ pub(super) fn close(call: &Call<'_>) -> Ordered {
     Ok(Answer::Json(api::close_account(call.views, &call.segment("id")?, &order)?))
 }
 
+pub(super) fn start_at_charger(call: &Call<'_>) -> Ordered {
+    let order = call.body()?;
+    Ok(Answer::Json(api::start_at_charger(call.views, &call.segment("id")?, &order)?))
+}
+
+pub(super) fn trigger_at_charger(call: &Call<'_>) -> Ordered {
+    let order = call.body()?;
+    Ok(Answer::Json(api::trigger_at_charger(call.views, &call.segment("id")?, &order)?))
+}
+
 pub(super) fn stop(call: &Call<'_>) -> Ordered {
     call.no_members()?;
     Ok(Answer::Json(api::stop_session(call.views, call.segment("id")?)?))

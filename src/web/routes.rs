@@ -75,6 +75,8 @@ pub(super) static ROUTES: &[Route] = &[
     order("/api/sessions/{id}/stop", orders::stop),
     order("/api/sessions/{id}/refund", orders::refund),
     query("/api/chargers", documents::chargers, &["prefix", "limit", "after"]),
+    order("/api/chargers/{id}/start", orders::start_at_charger),
+    order("/api/chargers/{id}/trigger", orders::trigger_at_charger),
     query("/api/accounts", documents::accounts, LIST),
     order("/api/accounts", orders::open),
     query("/api/accounts/{id}", documents::account, &[]),

@@ -123,7 +123,8 @@ impl ChargerClientLink {
                 | ToCharger::SessionRejected { .. }
                 | ToCharger::Receipt(_)
                 | ToCharger::HeartbeatAck { .. }
-                | ToCharger::Answer(_) => {}
+                | ToCharger::Answer(_)
+                | ToCharger::Order { .. } => {}
             }
             messages.push(Received { channel, message });
         }

@@ -306,7 +306,7 @@ pub(super) fn write_to_charger(message: &ToCharger) -> Option<(FrameType, impl F
         ToCharger::Receipt(_) => FrameType::Receipt,
         ToCharger::GoAway(_) => FrameType::ChargerGoAway,
         ToCharger::HeartbeatAck { .. } => FrameType::HeartbeatAck,
-        ToCharger::Answer(_) => return None,
+        ToCharger::Answer(_) | ToCharger::Order { .. } => return None,
     };
     let payload = move |out: &mut Vec<u8>| match message {
         ToCharger::MeterAck(ack) => put(&write_meter_ack(ack), out),
@@ -370,7 +370,7 @@ pub(super) fn write_to_charger(message: &ToCharger) -> Option<(FrameType, impl F
         ToCharger::HeartbeatAck { server_time } => {
             put(&schema::HeartbeatAck { server_time_ms: server_time.unix_ms() }, out)
         }
-        ToCharger::Answer(_) => {}
+        ToCharger::Answer(_) | ToCharger::Order { .. } => {}
     };
     Some((kind, payload))
 }

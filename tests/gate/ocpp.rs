@@ -55,12 +55,7 @@ impl Gate {
     fn verb(&self, arguments: &[&str]) -> Value {
         let until = Instant::now() + TIMEOUT;
         let output = loop {
-            let output = Command::new(env!("CARGO_BIN_EXE_wattstile"))
-                .args(arguments)
-                .args(["--json", "--data"])
-                .arg(self.folder.path().join("demo"))
-                .output()
-                .unwrap();
+            let output = self.run(arguments);
             // The console opens a moment after the listeners.
             if output.status.code() != Some(75) || Instant::now() > until {
                 break output;
@@ -70,6 +65,22 @@ impl Gate {
         let text = String::from_utf8_lossy(&output.stdout);
         serde_json::from_str(&text)
             .unwrap_or_else(|_| panic!("{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    fn run(&self, arguments: &[&str]) -> std::process::Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The same, beside a charger that answers.
+    fn ordering(&self, arguments: &[&str]) -> std::thread::JoinHandle<std::process::Output> {
+        let mut command = self.command(arguments);
+        std::thread::spawn(move || command.output().unwrap())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wattstile"));
+        command.args(arguments).args(["--json", "--data"]).arg(self.folder.path().join("demo"));
+        command
     }
 
     /// The one session of a charger, once it is closed and its money is settled.
@@ -198,6 +209,16 @@ impl Charger {
         }
     }
 
+    /// The payload of the next order of this kind.
+    async fn is_ordered(&mut self, action: &str) -> Value {
+        loop {
+            if let Some(place) = self.orders.iter().position(|(ordered, _)| ordered == action) {
+                return self.orders.remove(place).1;
+            }
+            self.receives().await;
+        }
+    }
+
     /// A reading of OCPP 1.6, in watt hours.
     async fn meters(&mut self, transaction: &Value, wh: i64) {
         let reading = json!({ "timestamp": now(), "sampledValue": [{ "value": wh.to_string() }] });
@@ -256,6 +277,39 @@ fn a_charger_of_1_6_charges_and_its_account_pays_what_the_receipt_says() {
     assert!(["0.63", "0.62"].iter().any(|amount| session["captured"] == *amount), "{session}");
     let account = gate.verb(&["account", "show", "ACCT-0001"]);
     assert!(["999.37", "999.38"].iter().any(|amount| account["available"] == *amount), "{account}");
+}
+
+#[test]
+fn an_operator_starts_a_session_from_afar_and_stops_it() {
+    let gate = Gate::start();
+    let refused = gate.run(&["charger", "start", "CP-AWAY", "1", "--token", "ACCT-0002"]);
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    in_runtime(async {
+        let mut charger = Charger::dial(gate.plain, "CP-RC", "ocpp1.6").await;
+        charger.calls("BootNotification", json!({ "chargePointModel": "M", "chargePointVendor": "V" })).await;
+        let unknown = gate.ordering(&["charger", "start", "CP-RC", "1", "--token", "NOBODYS-CARD"]);
+        assert_eq!(unknown.join().unwrap().status.code(), Some(4), "a token that would be refused is not sent");
+        let started = gate.ordering(&["charger", "start", "CP-RC", "1", "--token", "ACCT-0002", "--wait", "30s"]);
+        let order = charger.is_ordered("RemoteStartTransaction").await;
+        assert_eq!(order, json!({ "idTag": "ACCT-0002", "connectorId": 1 }));
+        let begun = charger.starts("ACCT-0002", &now()).await;
+        assert_eq!(begun["idTagInfo"]["status"], "Accepted", "{begun}");
+        let started = started.join().unwrap();
+        let started: Value = serde_json::from_slice(&started.stdout).unwrap();
+        assert_eq!(started["accepted"], true, "{started}");
+        let session = started["session"].as_str().unwrap().to_owned();
+        charger.meters(&begun["transactionId"], 1_500).await;
+        let occupied = gate.run(&["charger", "start", "CP-RC", "1", "--token", "ACCT-0003"]);
+        assert_eq!(occupied.status.code(), Some(4), "{occupied:?}");
+        let stopping = gate.ordering(&["session", "stop", &session]);
+        let stop = charger.is_ordered("RemoteStopTransaction").await;
+        assert_eq!(stop["transactionId"], begun["transactionId"]);
+        assert!(stopping.join().unwrap().status.success());
+        let stop = json!({ "transactionId": begun["transactionId"], "meterStop": 1_600, "timestamp": now(), "reason": "Remote" });
+        charger.calls("StopTransaction", stop).await;
+    });
+    let session = gate.closed_session_of("CP-RC");
+    assert_eq!(session["energy_kwh"], "0.6", "{session}");
 }
 
 #[test]

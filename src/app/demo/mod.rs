@@ -519,7 +519,12 @@ fn open_accounts(directory: &Arc<Directory>, first: u64, accounts: &[DemoAccount
     for asker in askers {
         match asker.wait() {
             Ok(
-                Ordered::Done(_) | Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession | Ordered::Noted,
+                Ordered::Done(_)
+                | Ordered::Asked(_)
+                | Ordered::MoneyRefused(_)
+                | Ordered::NoSession
+                | Ordered::Noted
+                | Ordered::Charger(_),
             ) => {}
             Ok(Ordered::Declined(reason)) => tracing::warn!(%reason, "a demonstration account"),
             Ok(Ordered::Refused(rejection)) => tracing::warn!(%rejection, %today, "a demonstration account"),

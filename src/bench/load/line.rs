@@ -469,7 +469,8 @@ impl LoadLine {
             | ToCharger::Receipt(_)
             | ToCharger::GoAway(_)
             | ToCharger::HeartbeatAck { .. }
-            | ToCharger::Answer(_) => {}
+            | ToCharger::Answer(_)
+            | ToCharger::Order { .. } => {}
         }
         Ok(())
     }

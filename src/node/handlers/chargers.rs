@@ -36,7 +36,9 @@ pub(in crate::node) fn hello(
         Numbering::Gate => unnumbered::description(partition, slot, &hello.firmware),
     };
     deliver(delivery, partition, slot, charger::Command::Describe(description));
-    let before = partition.chargers.get_mut(slot)?.set_link(Some(link));
+    let hosted = partition.chargers.get_mut(slot)?;
+    hosted.set_numbering(hello.numbering);
+    let before = hosted.set_link(Some(link));
     let hosted = partition.chargers.get(slot)?;
     let listed = |key: SessionKey| hello.sessions.iter().any(|mark| mark.session == key);
     // A charger whose sessions the gate numbers lists none.

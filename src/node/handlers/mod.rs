@@ -3,6 +3,7 @@
 //! | file | inputs |
 //! |---|---|
 //! | `chargers` | messages of chargers: Hello, readings, stops, states of connectors |
+//! | `charger_orders` | operators' orders to chargers: begin a session, send a message |
 //! | `starts` | a charger's request to start a session |
 //! | `unnumbered` | messages of chargers whose sessions the gate numbers |
 //! | `sessions` | what else reaches a session: its timer, orders to stop, late readings |
@@ -16,6 +17,7 @@
 
 mod accounts;
 mod archive;
+mod charger_orders;
 pub(super) mod chargers;
 pub(super) mod documents;
 mod payments;
@@ -76,6 +78,7 @@ pub(in crate::node) fn take(delivery: &mut Delivery<'_>, partition: &mut Partiti
         Input::Booked(booking) => settlements::booked(delivery, partition, &booking),
         Input::RevertBatch(key, reason, reply) => settlements::revert(delivery, partition, &key, &reason, reply),
         Input::UnbookPart(key, part) => settlements::unbook(delivery, partition, &key, part),
+        Input::OrderCharger(order, reply) => charger_orders::order(delivery, partition, *order, reply),
         Input::Notify(_, charger, message) => delivery.queue(Output::Charger(charger, message)),
     }
 }

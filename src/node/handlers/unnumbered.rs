@@ -14,6 +14,7 @@ use crate::node::hosted::Slot;
 use crate::node::input::{FundsQuery, Input};
 use crate::node::output::Output;
 use crate::node::partition::Partition;
+use crate::node::reply::Ordered;
 use crate::node::routing;
 use crate::payment::Credential;
 use crate::session::{self, Command, Origin, Router, Stage};
@@ -47,6 +48,7 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
             let bill = session.and_then(|session| bill(partition, slot, &session));
             answer(delivery, slot, Answer::Passed { ticket, bill });
         }
+        Unnumbered::Ordered { number, outcome } => delivery.reply(Some(number.into()), Ordered::Charger(outcome)),
     }
 }
 
@@ -88,7 +90,12 @@ pub(super) fn open_session(
 }
 
 /// Why a credential would be refused now, as far as that is known without asking for funds.
-fn would_refuse(delivery: &Delivery<'_>, partition: &Partition, slot: Slot, credential: &Credential) -> Option<Code> {
+pub(super) fn would_refuse(
+    delivery: &Delivery<'_>,
+    partition: &Partition,
+    slot: Slot,
+    credential: &Credential,
+) -> Option<Code> {
     let node_config = delivery.node_config;
     if let Some(code) = node_config.refuses(credential) {
         return Some(code);

@@ -1,14 +1,14 @@
 //! The node's answers: calls of the charger that waited for them are answered, or go on.
 
-use super::{Beginning, Decided, Fenced, Known, OcppLink, Stage};
+use super::{About, Beginning, Decided, Fenced, Known, OcppLink, Stage};
 use crate::limits;
 use crate::message::{Answer, Bill, Ticket};
 use crate::ocpp::call::{Event, TokenAnswer};
 use crate::ocpp::{frame, v2, v16};
-use crate::units::{SessionKey, Timestamp};
+use crate::units::{Now, SessionKey};
 
 impl OcppLink {
-    pub(super) fn answered(&mut self, answer: &Answer, now: Timestamp) {
+    pub(super) fn answered(&mut self, answer: &Answer, now: Now) {
         match answer {
             Answer::Authorized { ticket, refused } => self.authorized(*ticket, &TokenAnswer::new(*refused), now),
             Answer::Funds { ticket, funds } => {
@@ -36,8 +36,8 @@ impl OcppLink {
         }
     }
 
-    fn authorized(&mut self, ticket: Ticket, token: &TokenAnswer, now: Timestamp) {
-        let payload = self.authorized_as(token, now);
+    fn authorized(&mut self, ticket: Ticket, token: &TokenAnswer, now: Now) {
+        let payload = self.authorized_as(token, now.wall);
         for waiting in &mut self.waiting {
             if let Stage::Authorizing { ticket: of, credential } = &waiting.stage
                 && *of == ticket
@@ -79,7 +79,7 @@ impl OcppLink {
         }
     }
 
-    fn passed(&mut self, ticket: Ticket, bill: Option<Bill>, now: Timestamp) {
+    fn passed(&mut self, ticket: Ticket, bill: Option<Bill>, now: Now) {
         let version = self.settings.version;
         let mut ended = None;
         for waiting in &mut self.waiting {
@@ -93,7 +93,7 @@ impl OcppLink {
                     ended = ends.then(|| name.clone());
                     // Of a session that goes on after the end of its transaction nothing final is known.
                     let bill = bill.filter(|bill| bill.is_final || !ends);
-                    v2::event_answered(version, bill, token.as_ref(), now)
+                    v2::event_answered(version, bill, token.as_ref(), now.wall)
                 }
             };
             waiting.stage = Stage::Ready(frame::result(&waiting.id, &payload));
@@ -102,8 +102,10 @@ impl OcppLink {
         if let Some(name) = ended {
             self.sessions.retain(|known| known.name.as_ref() != Some(&name));
         }
-        if let Some(bill) = bill.filter(|bill| bill.is_final) {
-            self.forget(bill.session);
+        match bill {
+            Some(bill) if bill.is_final => self.forget(bill.session),
+            Some(bill) => self.show_running(bill, now),
+            None => {}
         }
     }
 
@@ -112,19 +114,27 @@ impl OcppLink {
         if self.sessions.len() >= limits::OCPP_SESSIONS_KNOWN {
             self.sessions.pop_front();
         }
-        self.sessions.push_back(Known { session, name, ordered: None });
+        self.sessions.push_back(Known { session, name, ordered: None, register: None, displayed: None });
     }
 
     /// A session is over: nothing is ordered for it any more.
     pub(super) fn forget(&mut self, session: SessionKey) {
         self.sessions.retain(|known| known.session != session);
-        self.orders.retain(|order| order.session != session);
+        self.orders.retain(|order| order.about != About::Stop(session));
     }
 }
 
 impl Beginning {
     pub(super) fn new(ticket: Ticket, event: Option<Box<Event>>) -> Beginning {
-        Beginning { ticket, session: None, event, funds_follow: false, funds: None, decided: None }
+        Beginning {
+            ticket,
+            token: Box::default(),
+            session: None,
+            event,
+            funds_follow: false,
+            funds: None,
+            decided: None,
+        }
     }
 
     /// The session and what is decided about its credential, when all of it has come.

@@ -1,6 +1,6 @@
 //! The charger's calls: what each reports leaves for the node, and which of them may be taken now.
 
-use super::{Beginning, Early, Fenced, OcppLink, Stage, Token, to_node, unnumbered};
+use super::{Beginning, Early, Fenced, OcppLink, Stage, Token, name, to_node, unnumbered};
 use crate::limits;
 use crate::message::{Begin, Code, ConnectorStatus, FromCharger, Received, SessionName, StopReason, Unnumbered};
 use crate::ocpp::call::{Call, Event, EventKind, Noted, Start, TokenAnswer};
@@ -22,7 +22,7 @@ impl OcppLink {
     }
 
     pub(super) fn may_go_on(&self) -> bool {
-        self.next().is_some()
+        self.next().is_some() || !self.outcomes.is_empty()
     }
 
     /// Takes calls until one has to wait, and writes what can be answered.
@@ -42,6 +42,9 @@ impl OcppLink {
                 waiting.stage = stage;
             }
         }
+        for (number, outcome) in self.outcomes.drain(..) {
+            messages.push(unnumbered(Unnumbered::Ordered { number, outcome }));
+        }
         self.flush(now.mono, reply);
     }
 
@@ -51,6 +54,7 @@ impl OcppLink {
         match call {
             Call::Boot { firmware } => {
                 messages.push(to_node(FromCharger::Hello(self.hello(now, &name(&firmware)))));
+                self.ask_display();
                 let interval = self.settings.heartbeat.whole_secs();
                 ready(json!({"currentTime": now.wall.to_rfc3339(), "interval": interval, "status": "Accepted"}))
             }
@@ -75,6 +79,7 @@ impl OcppLink {
             Call::Start(start) => self.begin_16(*start, messages),
             Call::Readings { session: None, .. } => ready(json!({})),
             Call::Readings { session: Some(session), readings } => {
+                self.note_register(&session, &readings);
                 sample(&session, readings, messages);
                 self.fence(Some(session), Fenced::Plain(json!({})), messages)
             }
@@ -107,6 +112,8 @@ impl OcppLink {
     /// A StartTransaction. One without a token that can be read begins a session that is refused: it needs a number.
     fn begin_16(&mut self, start: Start, messages: &mut Vec<Received<FromCharger>>) -> Stage {
         let Start { connector, credential, at, register } = start;
+        let credential = credential.map(|credential| self.as_ordered(credential));
+        let token = credential.as_ref().map(|credential| String::from_utf8_lossy(&credential.token).into());
         let begin = Begin {
             ticket: self.ticket(),
             name: None,
@@ -119,7 +126,7 @@ impl OcppLink {
             at: at.at,
             register,
         };
-        let beginning = Beginning::new(begin.ticket, None);
+        let beginning = Beginning { token: token.unwrap_or_default(), ..Beginning::new(begin.ticket, None) };
         messages.push(unnumbered(Unnumbered::Begin(Box::new(begin))));
         Stage::Beginning(beginning)
     }
@@ -137,7 +144,11 @@ impl OcppLink {
             // Some chargers present a credential in an Authorize only.
             (event.is_charging && at.after(limits::OCPP_AUTHORIZED_MAX) > now.mono).then(|| credential.clone())
         };
-        let credential = begins.then(|| event.credential.clone().or_else(presented)).flatten();
+        let remote = || {
+            self.remote.iter().find(|remote| Some(remote.id) == event.remote).map(|remote| remote.credential.clone())
+        };
+        let own = event.credential.clone().map(|credential| self.as_ordered(credential));
+        let credential = begins.then(|| own.or_else(remote).or_else(presented)).flatten();
         let Some(credential) = credential else {
             if event.kind == EventKind::Started {
                 self.remember_early(&event);
@@ -224,13 +235,4 @@ fn end(
     let last = readings.pop();
     sample(session, readings, messages);
     messages.push(unnumbered(Unnumbered::End { session: session.clone(), last, reason }));
-}
-
-/// A name that is kept: short, and without characters that are not seen.
-fn name(text: &str) -> String {
-    let mut name: String = text.chars().filter(|c| !c.is_control()).collect();
-    while name.len() > limits::MESSAGE_NAME_MAX {
-        name.pop();
-    }
-    name
 }

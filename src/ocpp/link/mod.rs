@@ -14,6 +14,7 @@
 
 mod answers;
 mod calls;
+mod displays;
 mod orders;
 
 use super::Version;
@@ -22,7 +23,8 @@ use super::frame::{self, Frame};
 use super::{v2, v16};
 use crate::limits;
 use crate::message::{
-    Channel, ChargerHello, Code, FromCharger, Funds, Numbering, Received, Ticket, ToCharger, Unnumbered,
+    Channel, ChargerHello, Code, FromCharger, Funds, Numbering, OrderNumber, OrderOutcome, Received, Ticket, ToCharger,
+    Unnumbered,
 };
 use crate::payment::Credential;
 use crate::units::{Amount, ChargerId, ConnectorId, Energy, Mono, Now, Power, SessionKey, TimeSpan, Timestamp};
@@ -71,9 +73,14 @@ pub struct OcppLink {
     early: VecDeque<Early>,
     /// The last credential that would be taken, and when it was presented.
     authorized: Option<(Credential, Mono)>,
+    /// Credentials that count as presented because the gate ordered a start with them.
+    remote: VecDeque<Remote>,
     orders: VecDeque<Order>,
-    /// The gate's call that is not answered yet, and since when.
-    call: Option<(Box<str>, Mono)>,
+    /// The gate's call that is not answered yet.
+    call: Option<Outstanding>,
+    /// What became of orders, for the node.
+    outcomes: Vec<(OrderNumber, OrderOutcome)>,
+    display: Display,
     closed: Option<Code>,
 }
 
@@ -102,6 +109,8 @@ enum Stage {
 /// A session that begins by a call.
 struct Beginning {
     ticket: Ticket,
+    /// The token that was presented, for the display.
+    token: Box<str>,
     /// Its number, and whether it is new.
     session: Option<(SessionKey, bool)>,
     /// The event of a later version; none: the call is a StartTransaction.
@@ -135,6 +144,10 @@ struct Known {
     name: Option<Box<str>>,
     /// When its stop was last ordered.
     ordered: Option<Mono>,
+    /// The register that was reported last, for the display.
+    register: Option<Energy>,
+    /// When the display last got its cost.
+    displayed: Option<Mono>,
 }
 
 /// A transaction that was reported without a credential.
@@ -147,9 +160,67 @@ struct Early {
 
 /// A call of the gate that waits for those before it.
 struct Order {
-    session: SessionKey,
+    about: About,
     action: &'static str,
     payload: Value,
+}
+
+/// What a call of the gate is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// A session is to stop.
+    Stop(SessionKey),
+    /// An operator's order.
+    Operator(OrderNumber),
+    /// Whether the charger shows costs.
+    Configuration,
+    /// What the display of a charger shows about a session; the running cost is replaced by the next one.
+    Display(SessionKey, Shown),
+}
+
+/// What a display is to show.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Price,
+    Running,
+    Final,
+}
+
+/// A call of the gate that is not answered yet.
+struct Outstanding {
+    id: Box<str>,
+    since: Mono,
+    about: About,
+}
+
+impl Outstanding {
+    /// How long its answer is waited for. A stop is not to wait long behind what a display shows.
+    fn until(&self) -> Mono {
+        self.since.after(match self.about {
+            About::Stop(_) | About::Operator(_) => limits::OCPP_CALL_TIMEOUT,
+            About::Configuration | About::Display(..) => limits::OCPP_DISPLAY_TIMEOUT,
+        })
+    }
+}
+
+/// A start that the gate ordered.
+struct Remote {
+    /// The gate's number for it, which later versions repeat in the events of the session.
+    id: i64,
+    credential: Credential,
+}
+
+/// Whether the charger shows costs (1.6: the messages of the OCA's paper on California's pricing requirements).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Display {
+    /// Not known yet.
+    Unknown,
+    /// The charger is asked.
+    Asked,
+    /// It does.
+    Shows,
+    /// It does not, or has refused such a message.
+    Absent,
 }
 
 impl OcppLink {
@@ -165,8 +236,11 @@ impl OcppLink {
             sessions: VecDeque::new(),
             early: VecDeque::new(),
             authorized: None,
+            remote: VecDeque::new(),
             orders: VecDeque::new(),
             call: None,
+            outcomes: Vec::new(),
+            display: Display::Unknown,
             closed: None,
         }
     }
@@ -203,8 +277,15 @@ impl OcppLink {
                 }
             }
             Ok(Frame::Send { .. }) => {}
-            Ok(Frame::Result { id, .. } | Frame::Error { id, .. }) => {
-                self.call.take_if(|(call, _)| *call == id);
+            Ok(Frame::Result { id, payload }) => {
+                if let Some(call) = self.call.take_if(|call| call.id == id) {
+                    self.call_answered(call.about, &payload);
+                }
+            }
+            Ok(Frame::Error { id, code, .. }) => {
+                if let Some(call) = self.call.take_if(|call| call.id == id) {
+                    self.call_refused(call.about, &code);
+                }
             }
             Err(error) => reply.push(frame::error(error.id(), error.code(self.settings.version), &error.to_string())),
         }
@@ -216,15 +297,20 @@ impl OcppLink {
     /// [`OcppLink::on_deadline`], which is due at once then.
     pub fn send(&mut self, message: &ToCharger, now: Now, reply: &mut Vec<String>) {
         match message {
-            ToCharger::Answer(answer) => self.answered(answer, now.wall),
-            ToCharger::StartAccepted { session, limit, .. } => {
+            ToCharger::Answer(answer) => self.answered(answer, now),
+            ToCharger::StartAccepted { session, limit, price_text, .. } => {
+                self.show_price(*session, price_text);
                 self.decided(*session, Decided { refused: None, held: limit.cost });
             }
             ToCharger::StartRejected { session, code, .. } => {
                 self.decided(*session, Decided { refused: Some(*code), held: None });
             }
             ToCharger::StopNow { session, .. } => self.order_stop(*session, now.mono),
-            ToCharger::Receipt(notice) => self.forget(notice.session),
+            ToCharger::Receipt(notice) => {
+                self.forget(notice.session);
+                self.show_final(notice);
+            }
+            ToCharger::Order { number, order } => self.order(*number, order, now.wall),
             ToCharger::GoAway(go) => self.closed = Some(go.code),
             ToCharger::HelloAck(_)
             | ToCharger::MeterAck(_)
@@ -241,7 +327,7 @@ impl OcppLink {
             return Some(Mono(0));
         }
         let answer = self.waiting.front().map(|waiting| waiting.since.after(limits::OCPP_ANSWER_MAX));
-        let call = self.call.as_ref().map(|(_, since)| since.after(limits::OCPP_CALL_TIMEOUT));
+        let call = self.call.as_ref().map(Outstanding::until);
         [answer, call].into_iter().flatten().min()
     }
 
@@ -256,7 +342,9 @@ impl OcppLink {
         reply: &mut Vec<String>,
     ) -> Result<(), OcppError> {
         self.introduce(now, messages);
-        self.call.take_if(|(_, since)| since.after(limits::OCPP_CALL_TIMEOUT) <= now.mono);
+        if let Some(call) = self.call.take_if(|call| call.until() <= now.mono) {
+            self.call_unanswered(call.about);
+        }
         self.advance(now, messages, reply);
         match self.waiting.front() {
             Some(waiting) if waiting.since.after(limits::OCPP_ANSWER_MAX) <= now.mono => Err(OcppError::Unanswered),
@@ -301,4 +389,13 @@ fn to_node(message: FromCharger) -> Received<FromCharger> {
 
 fn unnumbered(message: Unnumbered) -> Received<FromCharger> {
     to_node(FromCharger::Unnumbered(Box::new(message)))
+}
+
+/// A name that is kept: short, and without characters that are not seen.
+fn name(text: &str) -> String {
+    let mut name: String = text.chars().filter(|c| !c.is_control()).collect();
+    while name.len() > limits::MESSAGE_NAME_MAX {
+        name.pop();
+    }
+    name
 }

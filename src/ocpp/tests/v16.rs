@@ -1,9 +1,12 @@
 //! OCPP 1.6.
 
 use super::*;
-use crate::message::{ConnectorState, ConnectorStatus, Funds, StopReason};
+use crate::message::{
+    ChargerOrder, ConnectorState, ConnectorStatus, Funds, OrderNumber, OrderOutcome, ReceiptNotice, StopReason,
+    Triggered,
+};
 use crate::payment::{Credential, CredentialKind};
-use crate::units::{ConnectorId, Protocol};
+use crate::units::{ConnectorId, Cost, Protocol};
 
 const START: &str = r#"{"connectorId":2,"idTag":"ACCT-0001","meterStart":1000,"timestamp":"2026-09-21T11:59:00Z"}"#;
 
@@ -171,4 +174,155 @@ fn the_tokens_of_an_account_have_one_parent_30() {
     let [Unnumbered::Authorize { ticket, .. }] = &scene.unnumbered()[..] else { panic!("a question") };
     scene.answer(Answer::Funds { ticket: *ticket, funds: funds("a name that is too long for a parent") });
     assert_eq!(scene.hears(), [r#"[3,"2",{"idTagInfo":{"status":"Accepted"}}]"#]);
+}
+
+fn order(scene: &mut Scene, number: u64, order: ChargerOrder) {
+    let number = OrderNumber { node: 0, number };
+    scene.node(ToCharger::Order { number, order: Box::new(order) });
+}
+
+fn ordered(number: u64, outcome: OrderOutcome) -> Unnumbered {
+    Unnumbered::Ordered { number: OrderNumber { node: 0, number }, outcome }
+}
+
+fn start_with(token: &str) -> ChargerOrder {
+    ChargerOrder::Start { connector: Some(ConnectorId(2)), credential: card(token).unwrap() }
+}
+
+#[test]
+fn a_session_is_ordered_and_the_word_of_the_charger_comes_back() {
+    let mut scene = Scene::new(Version::V16);
+    order(&mut scene, 5, start_with("ACCT-0001"));
+    let [call] = &scene.hears()[..] else { panic!("one call") };
+    let call: Value = serde_json::from_str(call).unwrap();
+    assert_eq!(call[2], "RemoteStartTransaction");
+    assert_eq!(call[3], serde_json::json!({"idTag": "ACCT-0001", "connectorId": 2}));
+    // A second one waits for the answer to the first.
+    let trigger = ChargerOrder::Trigger { message: Triggered::Status, connector: Some(ConnectorId(2)) };
+    order(&mut scene, 6, trigger);
+    assert_eq!(scene.hears(), Vec::<String>::new());
+    scene.says(&format!(r#"[3,{},{{"status":"Accepted"}}]"#, call[1]));
+    assert_eq!(scene.unnumbered(), [ordered(5, OrderOutcome::Accepted)]);
+    let [call] = &scene.hears()[..] else { panic!("the next call") };
+    let call: Value = serde_json::from_str(call).unwrap();
+    assert_eq!((&call[2], &call[3]["requestedMessage"]), (&"TriggerMessage".into(), &"StatusNotification".into()));
+    scene.says(&format!(r#"[4,{},"NotSupported","",{{}}]"#, call[1]));
+    let unsupported = OrderOutcome::NotPossible("the charger does not support the order".into());
+    assert_eq!(scene.unnumbered(), [ordered(6, unsupported)]);
+}
+
+#[test]
+fn an_order_that_cannot_be_carried_out_says_so() {
+    let mut scene = Scene::new(Version::V16);
+    order(&mut scene, 1, start_with("a-token-of-more-than-twenty"));
+    let [Unnumbered::Ordered { outcome: OrderOutcome::NotPossible(why), .. }] = &scene.unnumbered()[..] else {
+        panic!("not possible")
+    };
+    assert!(why.contains("20 characters"), "{why}");
+    order(&mut scene, 2, start_with("ACCT-0001"));
+    scene.passes(29);
+    scene.wakes().unwrap();
+    assert_eq!(scene.takes(), []);
+    scene.passes(1);
+    scene.wakes().unwrap();
+    assert_eq!(scene.unnumbered(), [ordered(2, OrderOutcome::Unanswered)]);
+    order(&mut scene, 3, start_with("ACCT-0001"));
+    let id = serde_json::from_str::<Value>(scene.hears().last().unwrap()).unwrap()[1].clone();
+    scene.says(&format!(r#"[3,{id},{{"status":"Rejected"}}]"#));
+    assert_eq!(scene.unnumbered(), [ordered(3, OrderOutcome::Refused("Rejected".into()))]);
+}
+
+/// Boots a charger, which answers whether it shows costs.
+fn boot_with_display(scene: &mut Scene, shows: &str) {
+    scene.calls("boot", "BootNotification", r#"{"chargePointVendor":"V","chargePointModel":"M"}"#);
+    let heard = scene.hears();
+    let [_, asked] = &heard[..] else { panic!("an answer and a question: {heard:?}") };
+    let asked: Value = serde_json::from_str(asked).unwrap();
+    assert_eq!((&asked[2], &asked[3]["key"][0]), (&"GetConfiguration".into(), &"CustomDisplayCostAndPrice".into()));
+    let key = format!(r#"{{"key":"CustomDisplayCostAndPrice","readonly":true,"value":"{shows}"}}"#);
+    scene.says(&format!(r#"[3,{},{{"configurationKey":[{key}]}}]"#, asked[1]));
+    scene.takes();
+}
+
+/// The data of a message for a display; the charger answers it.
+fn displayed(scene: &mut Scene, message: &str, status: &str) -> Value {
+    let heard = scene.hears();
+    let call = heard.iter().map(|text| serde_json::from_str::<Value>(text).unwrap()).find(|call| call[0] == 2);
+    let call = call.unwrap_or_else(|| panic!("{message} in {heard:?}"));
+    assert_eq!((&call[2], &call[3]["messageId"]), (&"DataTransfer".into(), &message.into()));
+    assert_eq!(call[3]["vendorId"], "org.openchargealliance.costmsg");
+    scene.says(&format!(r#"[3,{},{{"status":"{status}"}}]"#, call[1]));
+    serde_json::from_str(call[3]["data"].as_str().unwrap()).unwrap()
+}
+
+/// A start, admitted at a price.
+fn begin_at_price(scene: &mut Scene) {
+    scene.calls("4", "StartTransaction", START);
+    let [Unnumbered::Begin(begin)] = &scene.unnumbered()[..] else { panic!("a beginning") };
+    scene.answer(begun(begin.ticket, 17));
+    let id = SessionId::new(scene.now.wall, PartitionId(0), 17);
+    let (limit, price_text) = (Limit::default(), "EUR 0.42 per kWh".into());
+    scene.node(ToCharger::StartAccepted { session: SessionKey(17), id, limit, price_text });
+}
+
+const METER: &str = r#"{"connectorId":2,"transactionId":17,"meterValue":[
+    {"timestamp":"2026-09-21T11:59:30Z","sampledValue":[{"value":"1200.9"}]}]}"#;
+
+#[test]
+fn a_display_shows_the_price_the_running_cost_and_what_the_receipt_says() {
+    let mut scene = Scene::new(Version::V16);
+    boot_with_display(&mut scene, "true");
+    begin_at_price(&mut scene);
+    let price = displayed(&mut scene, "SetUserPrice", "Accepted");
+    assert_eq!(price, serde_json::json!({"idToken": "ACCT-0001", "priceText": "EUR 0.42 per kWh"}));
+    scene.calls("5", "MeterValues", METER);
+    let ticket = scene.fence();
+    scene.answer(Answer::Passed { ticket, bill: bill(17, 84, false) });
+    let running = displayed(&mut scene, "RunningCost", "Accepted");
+    assert_eq!((&running["transactionId"], &running["meterValue"]), (&17.into(), &1_200.into()));
+    assert_eq!(running["cost"].to_string(), "0.84");
+    // The next one only after a while.
+    scene.calls("6", "MeterValues", METER);
+    let ticket = scene.fence();
+    scene.answer(Answer::Passed { ticket, bill: bill(17, 85, false) });
+    assert_eq!(scene.hears(), [r#"[3,"6",{}]"#]);
+    scene.node(ToCharger::Receipt(ReceiptNotice {
+        session: SessionKey(17),
+        total: Amount::new(91, Currency::EUR),
+        cost: Cost::zero(Currency::EUR),
+        receipt: "R-1".into(),
+        url: "https://gate/r/1".into(),
+    }));
+    let last = displayed(&mut scene, "FinalCost", "Accepted");
+    assert_eq!((last["cost"].to_string().as_str(), &last["qrCodeText"]), ("0.91", &"https://gate/r/1".into()));
+}
+
+#[test]
+fn a_charger_without_display_or_that_refuses_a_message_gets_none() {
+    let mut scene = Scene::new(Version::V16);
+    boot_with_display(&mut scene, "false");
+    begin_at_price(&mut scene);
+    assert_eq!(scene.hears().len(), 1, "the answer alone");
+    let mut scene = Scene::new(Version::V16);
+    boot_with_display(&mut scene, "true");
+    begin_at_price(&mut scene);
+    displayed(&mut scene, "SetUserPrice", "UnknownVendorId");
+    scene.calls("5", "MeterValues", METER);
+    let ticket = scene.fence();
+    scene.answer(Answer::Passed { ticket, bill: bill(17, 84, false) });
+    assert_eq!(scene.hears(), [r#"[3,"5",{}]"#]);
+}
+
+#[test]
+fn a_stop_does_not_wait_behind_a_display() {
+    let mut scene = Scene::new(Version::V16);
+    boot_with_display(&mut scene, "true");
+    begin_at_price(&mut scene);
+    scene.hears();
+    // The price is not answered; then comes the stop.
+    scene.stops(17);
+    assert_eq!(scene.hears(), Vec::<String>::new(), "one call at a time");
+    scene.passes(5);
+    scene.wakes().unwrap();
+    assert!(scene.hears().iter().any(|text| text.contains("RemoteStopTransaction")));
 }

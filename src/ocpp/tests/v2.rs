@@ -1,8 +1,8 @@
 //! OCPP 2.0.1 and 2.1.
 
 use super::*;
-use crate::message::{Begin, Funds, StopReason};
-use crate::payment::CredentialKind;
+use crate::message::{Begin, ChargerOrder, Funds, OrderNumber, OrderOutcome, StopReason};
+use crate::payment::{Credential, CredentialKind};
 use crate::units::{ConnectorId, Protocol};
 
 fn event(kind: &str, seconds: u32, name: &str, members: &str) -> String {
@@ -215,4 +215,27 @@ fn what_an_account_has_is_the_limit_of_the_cost_in_2_1_only_18() {
             assert!(!scene.hears()[0].contains("maxCost"), "once");
         }
     }
+}
+
+#[test]
+fn an_event_that_repeats_the_number_of_an_ordered_start_needs_no_token() {
+    let mut scene = Scene::new(Version::V21);
+    let credential = Credential { kind: CredentialKind::CardToken, token: b"tok-1".as_slice().into() };
+    let order = ChargerOrder::Start { connector: Some(ConnectorId(1)), credential: credential.clone() };
+    scene.node(ToCharger::Order { number: OrderNumber { node: 0, number: 9 }, order: Box::new(order) });
+    let call: Value = serde_json::from_str(&scene.hears()[0]).unwrap();
+    assert_eq!((&call[2], &call[3]["idToken"]["type"]), (&"RequestStartTransaction".into(), &"DirectPayment".into()));
+    let id = &call[3]["remoteStartId"];
+    scene.says(&format!(r#"[3,{},{{"status":"Accepted"}}]"#, call[1]));
+    assert!(matches!(scene.unnumbered()[..], [Unnumbered::Ordered { outcome: OrderOutcome::Accepted, .. }]));
+    scene.calls(
+        "1",
+        "TransactionEvent",
+        &format!(
+            r#"{{"eventType":"Started","timestamp":"2026-09-21T12:00:00Z","triggerReason":"RemoteStart","seqNo":0,
+            "transactionInfo":{{"transactionId":"tx-1","remoteStartId":{id}}},"evse":{{"id":1}}}}"#
+        ),
+    );
+    let [Unnumbered::Begin(begin)] = &scene.unnumbered()[..] else { panic!("a beginning") };
+    assert_eq!(begin.credential.as_ref(), Some(&credential));
 }

@@ -189,7 +189,8 @@ impl Observer for Checker {
             | ToCharger::StopNow { .. }
             | ToCharger::GoAway(_)
             | ToCharger::HeartbeatAck { .. }
-            | ToCharger::Answer(_) => {}
+            | ToCharger::Answer(_)
+            | ToCharger::Order { .. } => {}
         }
     }
 }

@@ -410,7 +410,7 @@ impl Charger {
                 });
             }
             ToCharger::GoAway(_) => self.window = None,
-            ToCharger::HeartbeatAck { server_time: _ } | ToCharger::Answer(_) => {}
+            ToCharger::HeartbeatAck { server_time: _ } | ToCharger::Answer(_) | ToCharger::Order { .. } => {}
         }
     }
 

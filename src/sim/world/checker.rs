@@ -248,7 +248,8 @@ impl Checker {
             | ToCharger::MeterAck(_)
             | ToCharger::GoAway(_)
             | ToCharger::HeartbeatAck { .. }
-            | ToCharger::Answer(_) => {}
+            | ToCharger::Answer(_)
+            | ToCharger::Order { .. } => {}
         }
     }
 

@@ -1,0 +1,58 @@
+//! Orders of operators to chargers: begin a session from afar, send a message now.
+//!
+//! An order is no fact: what a charger does of it comes back as facts of its sessions. So nothing is journaled, and an order
+//! whose connection breaks is not repeated; its asker learns that the outcome is not known.
+
+use super::unnumbered;
+use crate::message::{ChargerOrder, Numbering, ToCharger};
+use crate::node::delivery::Delivery;
+use crate::node::hosted::Slot;
+use crate::node::partition::Partition;
+use crate::node::reply::{Ordered, ReplyTo};
+use crate::units::ChargerId;
+
+/// Passes an order to its charger, if it can be carried out.
+pub(super) fn order(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    (charger, order): (ChargerId, ChargerOrder),
+    reply: ReplyTo,
+) {
+    match receiver(delivery, partition, &charger, &order) {
+        Ok(slot) => delivery.send(slot, ToCharger::Order { number: reply.into(), order: Box::new(order) }),
+        Err(why) => delivery.reply(Some(reply), Ordered::Declined(why.into())),
+    }
+}
+
+/// The charger of an order, or why it cannot carry it out.
+fn receiver(
+    delivery: &Delivery<'_>,
+    partition: &Partition,
+    charger: &ChargerId,
+    order: &ChargerOrder,
+) -> Result<Slot, String> {
+    let slot = partition.find_charger(charger);
+    let known = slot.and_then(|slot| Some((slot, partition.chargers.get(slot)?)));
+    let Some((slot, hosted)) = known else { return Err(format!("charger {charger} is not known here")) };
+    if hosted.link().is_none() {
+        return Err(format!("charger {charger} is not connected"));
+    }
+    if hosted.numbering() == Numbering::Charger {
+        return Err(format!("charger {charger} speaks the native protocol, which has no such order; OCPP has"));
+    }
+    if let ChargerOrder::Start { connector, credential } = order {
+        let at = |open: &&crate::charger::OpenSession| connector.is_none_or(|connector| open.connector == connector);
+        let all_occupied =
+            connector.is_some() || hosted.state().described.connectors.len() <= hosted.state().open.len();
+        if let Some(open) = hosted.state().open.iter().find(at).filter(|_| all_occupied) {
+            return Err(format!(
+                "connector {} of charger {charger} is occupied by session {}",
+                open.connector, open.session
+            ));
+        }
+        if let Some(code) = unnumbered::would_refuse(delivery, partition, slot, credential) {
+            return Err(format!("the credential would be refused: {}", code.meaning()));
+        }
+    }
+    Ok(slot)
+}
