@@ -298,18 +298,18 @@ fn an_operator_starts_a_session_from_afar_and_stops_it() {
         let started: Value = serde_json::from_slice(&started.stdout).unwrap();
         assert_eq!(started["accepted"], true, "{started}");
         let session = started["session"].as_str().unwrap().to_owned();
-        charger.meters(&begun["transactionId"], 1_500).await;
+        charger.meters(&begun["transactionId"], 1_010).await;
         let occupied = gate.run(&["charger", "start", "CP-RC", "1", "--token", "ACCT-0003"]);
         assert_eq!(occupied.status.code(), Some(4), "{occupied:?}");
         let stopping = gate.ordering(&["session", "stop", &session]);
         let stop = charger.is_ordered("RemoteStopTransaction").await;
         assert_eq!(stop["transactionId"], begun["transactionId"]);
         assert!(stopping.join().unwrap().status.success());
-        let stop = json!({ "transactionId": begun["transactionId"], "meterStop": 1_600, "timestamp": now(), "reason": "Remote" });
+        let stop = json!({ "transactionId": begun["transactionId"], "meterStop": 1_020, "timestamp": now(), "reason": "Remote" });
         charger.calls("StopTransaction", stop).await;
     });
     let session = gate.closed_session_of("CP-RC");
-    assert_eq!(session["energy_kwh"], "0.6", "{session}");
+    assert_eq!(session["energy_kwh"], "0.02", "{session}");
 }
 
 #[test]
