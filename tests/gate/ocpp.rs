@@ -53,22 +53,22 @@ impl Gate {
     }
 
     fn verb(&self, arguments: &[&str]) -> Value {
-        let until = Instant::now() + TIMEOUT;
-        let output = loop {
-            let output = self.run(arguments);
-            // The console opens a moment after the listeners.
-            if output.status.code() != Some(75) || Instant::now() > until {
-                break output;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        };
+        let output = self.run(arguments);
         let text = String::from_utf8_lossy(&output.stdout);
         serde_json::from_str(&text)
             .unwrap_or_else(|_| panic!("{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr)))
     }
 
     fn run(&self, arguments: &[&str]) -> std::process::Output {
-        self.command(arguments).output().unwrap()
+        let until = Instant::now() + TIMEOUT;
+        loop {
+            let output = self.command(arguments).output().unwrap();
+            // The console opens a moment after the listeners.
+            if output.status.code() != Some(75) || Instant::now() > until {
+                return output;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// The same, beside a charger that answers.
