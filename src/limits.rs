@@ -86,6 +86,12 @@ pub const OCPP_ANSWER_MAX: TimeSpan = TimeSpan::from_secs(90);
 /// How long an OCPP charger may take for the answer to a call of the gate.
 pub const OCPP_CALL_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
 
+/// How long the management system behind the gate may take to answer a call of an OCPP charger; then the gate answers.
+pub const OCPP_FORWARD_TIMEOUT: TimeSpan = TimeSpan::from_secs(20);
+
+/// Texts that may wait for the management system behind the gate, for each charger.
+pub const OCPP_FORWARDED_WAITING: usize = 64;
+
 /// How long after the order to stop a session an OCPP charger is ordered again.
 pub const OCPP_STOP_AGAIN: TimeSpan = TimeSpan::from_secs(10);
 

@@ -119,7 +119,8 @@ impl Receiver {
         let version = Version::ALL.into_iter().find(|version| version.subprotocol() == upgraded.protocol);
         let (Some(arbiter), Some(version)) = (self.arbiters.get(shard), version) else { return Err(NoRoom) };
         let charger = charger.clone();
-        let settings = LinkSettings { charger, version, power_max, heartbeat: limits::OCPP_HEARTBEAT };
+        let settings =
+            LinkSettings { charger, version, power_max, heartbeat: limits::OCPP_HEARTBEAT, is_forwarded: false };
         let link = OcppLink::new(settings, self.clock.now());
         let (directory, clock, id) = (self.directory.clone(), self.clock.clone(), self.next_id());
         arbiter.spawn_fn(move || {

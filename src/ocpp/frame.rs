@@ -178,6 +178,11 @@ pub(super) fn call(id: &str, action: &str, payload: &Value) -> String {
     json!([2, id, action, payload]).to_string()
 }
 
+/// A call that is not answered (2.1).
+pub(super) fn send(id: &str, action: &str, payload: &Value) -> String {
+    json!([6, id, action, payload]).to_string()
+}
+
 /// The answer to a call of the charger.
 pub(super) fn result(id: &str, payload: &Value) -> String {
     json!([3, id, payload]).to_string()

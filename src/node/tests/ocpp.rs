@@ -23,6 +23,7 @@ fn link(version: Version, now: Now) -> OcppLink {
         version,
         power_max: Power::from_watts(22_000).unwrap(),
         heartbeat: TimeSpan::from_secs(300),
+        is_forwarded: false,
     };
     OcppLink::new(settings, now)
 }

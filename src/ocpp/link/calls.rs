@@ -15,7 +15,7 @@ impl OcppLink {
             match waiting.stage {
                 Stage::Unread(_) | Stage::Decided(..) => return Some(place),
                 Stage::Beginning(_) => return None,
-                Stage::Authorizing { .. } | Stage::Fenced { .. } | Stage::Ready(_) => {}
+                Stage::Authorizing { .. } | Stage::Forwarded { .. } | Stage::Fenced { .. } | Stage::Ready(_) => {}
             }
         }
         None
@@ -34,9 +34,11 @@ impl OcppLink {
             let stage = match stage {
                 Stage::Unread(call) => self.take(&id, call, now, messages),
                 Stage::Decided(event, token) => self.report(*event, token, messages),
-                other @ (Stage::Authorizing { .. } | Stage::Beginning(_) | Stage::Fenced { .. } | Stage::Ready(_)) => {
-                    other
-                }
+                other @ (Stage::Authorizing { .. }
+                | Stage::Forwarded { .. }
+                | Stage::Beginning(_)
+                | Stage::Fenced { .. }
+                | Stage::Ready(_)) => other,
             };
             if let Some(waiting) = self.waiting.get_mut(place) {
                 waiting.stage = stage;

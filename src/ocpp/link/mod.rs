@@ -15,6 +15,7 @@
 mod answers;
 mod calls;
 mod displays;
+mod forwarding;
 mod orders;
 
 use super::Version;
@@ -28,7 +29,9 @@ use crate::message::{
 };
 use crate::payment::Credential;
 use crate::units::{Amount, ChargerId, ConnectorId, Energy, Mono, Now, Power, SessionKey, TimeSpan, Timestamp};
+use forwarding::Forwarding;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// What a link is like.
@@ -42,6 +45,8 @@ pub struct LinkSettings {
     pub power_max: Power,
     /// How often the charger is to send a heartbeat.
     pub heartbeat: TimeSpan,
+    /// There is a management system behind the gate, which answers what is not about money.
+    pub is_forwarded: bool,
 }
 
 /// Why a link ends.
@@ -81,6 +86,8 @@ pub struct OcppLink {
     /// What became of orders, for the node.
     outcomes: Vec<(OrderNumber, OrderOutcome)>,
     display: Display,
+    /// The management system behind the gate.
+    behind: Option<Box<Forwarding>>,
     closed: Option<Code>,
 }
 
@@ -96,6 +103,8 @@ enum Stage {
     Unread(Call),
     /// The node is to say whether a credential would be taken.
     Authorizing { ticket: Ticket, credential: Credential },
+    /// The management system is to answer, under this id; else the gate answers itself.
+    Forwarded { id: Box<str>, own: Call },
     /// A session begins.
     Beginning(Beginning),
     /// What is left of an event whose session was decided on.
@@ -161,7 +170,7 @@ struct Early {
 /// A call of the gate that waits for those before it.
 struct Order {
     about: About,
-    action: &'static str,
+    action: Cow<'static, str>,
     payload: Value,
 }
 
@@ -172,6 +181,8 @@ enum About {
     Stop(SessionKey),
     /// An operator's order.
     Operator(OrderNumber),
+    /// The call of the management system with this number.
+    Forwarded(u64),
     /// Whether the charger shows costs.
     Configuration,
     /// What the display of a charger shows about a session; the running cost is replaced by the next one.
@@ -197,7 +208,7 @@ impl Outstanding {
     /// How long its answer is waited for. A stop is not to wait long behind what a display shows.
     fn until(&self) -> Mono {
         self.since.after(match self.about {
-            About::Stop(_) | About::Operator(_) => limits::OCPP_CALL_TIMEOUT,
+            About::Stop(_) | About::Operator(_) | About::Forwarded(_) => limits::OCPP_CALL_TIMEOUT,
             About::Configuration | About::Display(..) => limits::OCPP_DISPLAY_TIMEOUT,
         })
     }
@@ -227,6 +238,7 @@ impl OcppLink {
     /// A link after the handshake.
     pub fn new(settings: LinkSettings, now: Now) -> OcppLink {
         OcppLink {
+            behind: settings.is_forwarded.then(Box::default),
             settings,
             began: now.wall,
             is_introduced: false,
@@ -273,18 +285,22 @@ impl OcppLink {
                         return Err(OcppError::TooManyCalls);
                     }
                     let call = self.read(&action, &payload, now.wall);
-                    self.waiting.push_back(Waiting { id, since: now.mono, stage: Stage::Unread(call) });
+                    let stage = match self.pass_behind(&action, &payload) {
+                        Some(id) => Stage::Forwarded { id, own: call },
+                        None => Stage::Unread(call),
+                    };
+                    self.waiting.push_back(Waiting { id, since: now.mono, stage });
                 }
             }
-            Ok(Frame::Send { .. }) => {}
+            Ok(Frame::Send { action, payload }) => self.pass_unanswered(&action, &payload),
             Ok(Frame::Result { id, payload }) => {
                 if let Some(call) = self.call.take_if(|call| call.id == id) {
                     self.call_answered(call.about, &payload);
                 }
             }
-            Ok(Frame::Error { id, code, .. }) => {
+            Ok(Frame::Error { id, code, description }) => {
                 if let Some(call) = self.call.take_if(|call| call.id == id) {
-                    self.call_refused(call.about, &code);
+                    self.call_refused(call.about, &code, &description);
                 }
             }
             Err(error) => reply.push(frame::error(error.id(), error.code(self.settings.version), &error.to_string())),
@@ -328,7 +344,7 @@ impl OcppLink {
         }
         let answer = self.waiting.front().map(|waiting| waiting.since.after(limits::OCPP_ANSWER_MAX));
         let call = self.call.as_ref().map(Outstanding::until);
-        [answer, call].into_iter().flatten().min()
+        [answer, call, self.own_answer_due()].into_iter().flatten().min()
     }
 
     /// Time has passed, or a message of the node let calls go on.
@@ -345,6 +361,7 @@ impl OcppLink {
         if let Some(call) = self.call.take_if(|call| call.until() <= now.mono) {
             self.call_unanswered(call.about);
         }
+        self.answer_instead(now.mono);
         self.advance(now, messages, reply);
         match self.waiting.front() {
             Some(waiting) if waiting.since.after(limits::OCPP_ANSWER_MAX) <= now.mono => Err(OcppError::Unanswered),

@@ -8,6 +8,7 @@ use crate::ocpp::{Version, frame, v2, v16};
 use crate::payment::Credential;
 use crate::units::{Mono, SessionKey, Timestamp};
 use serde_json::Value;
+use std::borrow::Cow;
 
 impl OcppLink {
     /// Orders a stop, not more often than a charger can carry it out.
@@ -30,13 +31,15 @@ impl OcppLink {
     }
 
     /// Queues a call of the gate, and returns whether there is room for it.
-    pub(super) fn enqueue(&mut self, about: About, (action, payload): (&'static str, Value)) -> bool {
+    pub(super) fn enqueue(&mut self, about: About, (action, payload): (impl Into<Cow<'static, str>>, Value)) -> bool {
         let has_room = self.orders.len() < limits::OCPP_SESSIONS_KNOWN;
-        let order = Order { about, action, payload };
+        let order = Order { about, action: action.into(), payload };
         match about {
             _ if !has_room => {}
             About::Stop(_) => self.orders.push_front(order),
-            About::Operator(_) | About::Configuration | About::Display(..) => self.orders.push_back(order),
+            About::Operator(_) | About::Forwarded(_) | About::Configuration | About::Display(..) => {
+                self.orders.push_back(order);
+            }
         }
         has_room
     }
@@ -100,13 +103,14 @@ impl OcppLink {
             About::Configuration => {
                 self.display = if v16::shows_costs(payload) { Display::Shows } else { Display::Absent };
             }
+            About::Forwarded(number) => self.answer_behind(number, Ok(payload)),
             About::Display(..) if status != "Accepted" => self.display = Display::Absent,
             About::Display(..) | About::Stop(_) => {}
         }
     }
 
     /// The charger answers a call of the gate by an error.
-    pub(super) fn call_refused(&mut self, about: About, code: &str) {
+    pub(super) fn call_refused(&mut self, about: About, code: &str, description: &str) {
         match about {
             About::Operator(number) => {
                 let outcome = match code {
@@ -117,6 +121,7 @@ impl OcppLink {
                 };
                 self.outcomes.push((number, outcome));
             }
+            About::Forwarded(number) => self.answer_behind(number, Err((code, description))),
             About::Configuration | About::Display(..) => self.display = Display::Absent,
             About::Stop(_) => {}
         }
@@ -126,6 +131,9 @@ impl OcppLink {
     pub(super) fn call_unanswered(&mut self, about: About) {
         match about {
             About::Operator(number) => self.outcomes.push((number, OrderOutcome::Unanswered)),
+            About::Forwarded(number) => {
+                self.answer_behind(number, Err(("GenericError", "the charger has not answered in time")));
+            }
             About::Configuration | About::Display(..) => self.display = Display::Absent,
             About::Stop(_) => {}
         }
@@ -133,9 +141,17 @@ impl OcppLink {
 
     /// Writes the answers that are next, and a call of the gate when none is under way.
     pub(super) fn flush(&mut self, now: Mono, reply: &mut Vec<String>) {
-        while matches!(self.waiting.front(), Some(Waiting { stage: Stage::Ready(_), .. })) {
-            if let Some(Waiting { stage: Stage::Ready(text), .. }) = self.waiting.pop_front() {
-                reply.push(text);
+        let mut place = 0;
+        while let Some(waiting) = self.waiting.get(place) {
+            match waiting.stage {
+                Stage::Ready(_) => {
+                    if let Some(Waiting { stage: Stage::Ready(text), .. }) = self.waiting.remove(place) {
+                        reply.push(text);
+                    }
+                }
+                // Money does not wait for the management system.
+                Stage::Forwarded { .. } => place += 1,
+                _ => break,
             }
         }
         if self.call.is_none()
@@ -143,7 +159,7 @@ impl OcppLink {
         {
             self.calls += 1;
             let id = format!("w{:x}-{}", self.began.unix_ms(), self.calls);
-            reply.push(frame::call(&id, order.action, &order.payload));
+            reply.push(frame::call(&id, &order.action, &order.payload));
             self.call = Some(Outstanding { id: id.into(), since: now, about: order.about });
         }
     }

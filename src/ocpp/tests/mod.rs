@@ -1,9 +1,11 @@
 //! Conversations between a charger and its link, with a node that answers what the test says.
 
+mod forwarding;
 mod v16;
 mod v2;
 
 use super::{LinkSettings, OcppError, OcppLink, Version};
+use crate::limits;
 use crate::message::{
     Answer, Bill, ChargerHello, Code, FromCharger, Limit, Numbering, Received, SessionName, StopOrder, Ticket,
     ToCharger, Unnumbered,
@@ -27,12 +29,22 @@ struct Scene {
 
 impl Scene {
     fn new(version: Version) -> Scene {
+        Scene::with(version, false)
+    }
+
+    /// A scene whose gate has a management system behind it.
+    fn with_behind(version: Version) -> Scene {
+        Scene::with(version, true)
+    }
+
+    fn with(version: Version, is_forwarded: bool) -> Scene {
         let now = Now { wall: Timestamp::from_unix_ms(NOON), mono: Mono(1_000) };
         let settings = LinkSettings {
             charger: ChargerId::new("CP-1").unwrap(),
             version,
             power_max: Power::from_watts(350_000).unwrap(),
             heartbeat: TimeSpan::from_secs(300),
+            is_forwarded,
         };
         let mut scene = Scene { link: OcppLink::new(settings, now), now, messages: Vec::new(), received: Vec::new() };
         scene.wakes().unwrap();
