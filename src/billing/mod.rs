@@ -13,6 +13,7 @@
 
 mod cdr;
 pub mod invoice;
+pub mod meter_signature;
 mod page;
 mod pricing;
 mod receipt;

@@ -70,7 +70,7 @@ impl OcppLink {
     /// The management system is away: what waits for it is answered here.
     pub fn behind_closed(&mut self) {
         let Some(behind) = &mut self.behind else { return };
-        *behind = Box::new(Forwarding { state: State::Away, calls: behind.calls, ..Forwarding::default() });
+        **behind = Forwarding { state: State::Away, calls: behind.calls, ..Forwarding::default() };
         self.orders.retain(|order| !matches!(order.about, About::Forwarded(_)));
         for waiting in &mut self.waiting {
             waiting.stage.answer_here();

@@ -1,0 +1,193 @@
+//! The public key of a charger's meter, as manufacturers hand it over: PEM, DER, hexadecimal or base64 digits.
+
+use crate::stored::{Stored, StoredError};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::digest::{SHA256, digest};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
+
+/// The public key of a meter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeterKey {
+    /// A SubjectPublicKeyInfo in DER (RFC 5280, 4.1.2.7).
+    der: Box<[u8]>,
+    curve: Curve,
+    /// The point in DER begins here.
+    point: usize,
+}
+
+/// The curve of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Curve {
+    P256,
+    P384,
+    /// A curve that is not verified here.
+    Other,
+}
+
+/// Why a text is no key of a meter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MeterKeyError {
+    /// Neither PEM nor DER nor digits.
+    #[error("wanted a public key: PEM, DER, or its hexadecimal or base64 digits")]
+    NoKey,
+    /// Something else than a public key.
+    #[error("these bytes are no public key (SubjectPublicKeyInfo): {0}")]
+    NoPublicKey(String),
+    /// A key of another kind.
+    #[error("wanted a key of an elliptic curve; this one is of algorithm {0}")]
+    NoCurve(String),
+    /// Longer than a key is.
+    #[error("a public key has at most {MAX} bytes, and this has {0}")]
+    TooLong(usize),
+}
+
+/// The longest key that is read, in bytes.
+const MAX: usize = 1_024;
+
+const EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
+const SECP256R1: &str = "1.2.840.10045.3.1.7";
+const SECP384R1: &str = "1.3.132.0.34";
+
+/// What precedes the point of a key of P-256 in DER.
+const P256_PREFIX: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+/// The same of P-384.
+const P384_PREFIX: [u8; 23] = [
+    0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
+    0x22, 0x03, 0x62, 0x00,
+];
+/// Bytes of an uncompressed point, with the 4 before it.
+const P256_POINT: usize = 65;
+const P384_POINT: usize = 97;
+
+impl MeterKey {
+    /// Reads a key from the content of a file. A bare point of P-256 or P-384 is a key too.
+    ///
+    /// # Errors
+    /// [`MeterKeyError`]: what it is instead.
+    pub fn read(content: &[u8]) -> Result<MeterKey, MeterKeyError> {
+        if content.len() > 8 * MAX {
+            return Err(MeterKeyError::TooLong(content.len()));
+        }
+        let Ok(text) = std::str::from_utf8(content).map(str::trim) else { return MeterKey::of(content) };
+        if text.starts_with("-----BEGIN") {
+            let pem = pem::parse(text).map_err(|_| MeterKeyError::NoKey)?;
+            return MeterKey::of(pem.contents());
+        }
+        let digits: String = text.chars().filter(|c| !c.is_ascii_whitespace() && *c != ':').collect();
+        match hex::decode(&digits).or_else(|_| BASE64.decode(&digits)) {
+            Ok(bytes) if !bytes.is_empty() => MeterKey::of(&bytes),
+            Ok(_) | Err(_) if content.first() == Some(&0x30) => MeterKey::of(content),
+            Ok(_) | Err(_) => Err(MeterKeyError::NoKey),
+        }
+    }
+
+    fn of(bytes: &[u8]) -> Result<MeterKey, MeterKeyError> {
+        match (bytes.len(), bytes.first()) {
+            (P256_POINT, Some(4)) => MeterKey::of_der(&[&P256_PREFIX, bytes].concat()),
+            (P384_POINT, Some(4)) => MeterKey::of_der(&[&P384_PREFIX, bytes].concat()),
+            _ => MeterKey::of_der(bytes),
+        }
+    }
+
+    fn of_der(der: &[u8]) -> Result<MeterKey, MeterKeyError> {
+        if der.len() > MAX {
+            return Err(MeterKeyError::TooLong(der.len()));
+        }
+        let (rest, key) =
+            SubjectPublicKeyInfo::from_der(der).map_err(|error| MeterKeyError::NoPublicKey(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(MeterKeyError::NoPublicKey(format!("{} more bytes follow", rest.len())));
+        }
+        let algorithm = key.algorithm.algorithm.to_id_string();
+        if algorithm != EC_PUBLIC_KEY {
+            return Err(MeterKeyError::NoCurve(algorithm));
+        }
+        let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+        let curve = match curve.map(|oid| oid.to_id_string()).as_deref() {
+            Some(SECP256R1) => Curve::P256,
+            Some(SECP384R1) => Curve::P384,
+            Some(_) | None => Curve::Other,
+        };
+        let point = der.len().saturating_sub(key.subject_public_key.data.len());
+        Ok(MeterKey { der: der.into(), curve, point })
+    }
+
+    /// The key in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// A short name: the first half of the SHA-256 of the key, in hexadecimal.
+    pub fn id(&self) -> String {
+        hex::encode(digest(&SHA256, &self.der).as_ref().get(..16).unwrap_or_default())
+    }
+
+    /// Whether signatures of its curve are verified here.
+    pub fn is_verifiable(&self) -> bool {
+        self.curve != Curve::Other
+    }
+
+    pub(super) fn curve(&self) -> Curve {
+        self.curve
+    }
+
+    pub(super) fn point(&self) -> &[u8] {
+        self.der.get(self.point..).unwrap_or_default()
+    }
+}
+
+/// Stored as its DER.
+impl Stored for MeterKey {
+    fn store(&self, out: &mut Vec<u8>) {
+        self.der.store(out);
+    }
+
+    fn load(from: &mut &[u8]) -> Result<MeterKey, StoredError> {
+        let der = Box::<[u8]>::load(from)?;
+        MeterKey::of_der(&der).map_err(StoredError::invalid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ocmf::tests::Meter;
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_however_it_is_handed_over() {
+        for meter in [Meter::p256(), Meter::p384()] {
+            let key = meter.key();
+            let digits = hex::encode(key.der());
+            let pem = pem::encode(&pem::Pem::new("PUBLIC KEY", key.der()));
+            let spaced: Vec<&str> =
+                digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect();
+            for content in [digits.clone(), digits.to_uppercase(), spaced.join(":"), BASE64.encode(key.der()), pem] {
+                assert_eq!(MeterKey::read(content.as_bytes()).as_ref(), Ok(&key), "{content}");
+            }
+            assert_eq!(MeterKey::read(key.der()).as_ref(), Ok(&key), "DER");
+            assert_eq!(MeterKey::read(hex::encode(key.point()).as_bytes()).as_ref(), Ok(&key), "a bare point");
+            assert_eq!(key.id().len(), 32);
+            let mut bytes = Vec::new();
+            key.store(&mut bytes);
+            assert_eq!(MeterKey::load(&mut bytes.as_slice()), Ok(key));
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_of_a_meter_says_what_it_is() {
+        assert_eq!(MeterKey::read(b"not a key"), Err(MeterKeyError::NoKey));
+        assert_eq!(MeterKey::read(b""), Err(MeterKeyError::NoKey));
+        assert!(matches!(MeterKey::read(b"00112233"), Err(MeterKeyError::NoPublicKey(_))));
+        let mut more = Meter::p256().key().der().to_vec();
+        more.push(0);
+        assert!(matches!(MeterKey::read(hex::encode(more).as_bytes()), Err(MeterKeyError::NoPublicKey(_))));
+        // An Ed25519 key (RFC 8410).
+        let ed25519 =
+            [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00][..], &[7; 32]].concat();
+        assert!(matches!(MeterKey::read(&ed25519), Err(MeterKeyError::NoCurve(_))));
+    }
+}
