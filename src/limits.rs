@@ -428,6 +428,15 @@ pub const SNAPSHOT_REQUESTS_WAITING: usize = 16;
 /// Requests that the console processes at once.
 pub const CONSOLE_QUESTIONS: usize = 64;
 
+/// Links with which browsers sign in at the console, and have not yet.
+pub const SIGN_IN_LINKS_MAX: usize = 64;
+
+/// Browsers that are signed in at the console.
+pub const SIGNED_IN_MAX: usize = 256;
+
+/// Tokens of the console's API.
+pub const TOKENS_MAX: usize = 1_000;
+
 /// Items of one page of the console's lists, where the question does not say how many.
 pub const LIST_ITEMS: usize = 100;
 

@@ -179,6 +179,12 @@ fn banner(demo: &Demo, args: &Args, output: &Output) {
     for (name, parts) in facts {
         output.inform(fact(name, &parts, output.columns()));
     }
+    if let Some(login) = demo.console.as_ref().and_then(|console| console.login().ok()) {
+        let parts = ["a link for a browser; it works once, for five minutes:".to_owned()];
+        output.inform(fact("console", &parts, output.columns()));
+        // At the edge: it is long, and a link that is broken cannot be opened.
+        output.inform(login);
+    }
     output.inform("");
 }
 

@@ -122,6 +122,14 @@ impl Which {
         }
     }
 
+    /// The data directory, which is there.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: there is no data directory, or it is not clear which one is meant.
+    pub fn existing_data(&self) -> Result<PathBuf, CliError> {
+        existing_data(&self.data)
+    }
+
     /// The gate, if one is running.
     ///
     /// # Errors
@@ -222,7 +230,7 @@ impl Source {
     pub fn text(&self, path: &str, query: &[(&str, String)]) -> Result<String, CliError> {
         match self {
             Source::Running(place) => {
-                let mut request = agent().get(format!("http://{}/api/{path}", place.address));
+                let mut request = agent().get(format!("http://{}/api/v1/{path}", place.address));
                 for (name, value) in query {
                     request = request.query(*name, value);
                 }
@@ -269,7 +277,7 @@ impl Source {
             let error = CliError::new(Exit::Unreachable, "no gate is running: nothing can be ordered");
             return Err(error.help("start it with `wattstile serve`"));
         };
-        let request = agent_with(timeout).post(format!("http://{}/api/{path}", place.address));
+        let request = agent_with(timeout).post(format!("http://{}/api/v1/{path}", place.address));
         let request = request.header("Authorization", format!("Bearer {}", place.token));
         let text = answered(request.send_json(body))?;
         serde_json::from_str(&text).map_err(CliError::failed)

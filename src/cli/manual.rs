@@ -30,11 +30,12 @@ const fn page(name: &'static str, text: &'static str) -> Page {
 }
 
 /// Every page, in an order in which they can be read.
-const PAGES: [Page; 13] = [
+const PAGES: [Page; 14] = [
     page("architecture", include_str!("../manual/architecture.md")),
     page("glossary", include_str!("../manual/glossary.md")),
     page("installation", include_str!("../manual/installation.md")),
     page("operations", include_str!("../manual/operations.md")),
+    page("api", include_str!("../manual/api.md")),
     page("certificates", include_str!("../manual/certificates.md")),
     page("pricing", include_str!("../manual/pricing.md")),
     page("payments", include_str!("../manual/payments.md")),

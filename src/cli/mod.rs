@@ -10,6 +10,7 @@ pub mod cert;
 pub mod chargers;
 mod completions;
 pub mod config;
+mod console;
 mod data;
 pub mod demo;
 pub mod doctor;
@@ -41,6 +42,7 @@ pub mod session;
 pub mod sim;
 pub mod simulate;
 pub mod tariff;
+mod token;
 
 pub use exit::{CliError, Exit};
 pub use output::Output;
@@ -91,6 +93,10 @@ enum Verb {
     Config(config::Args),
     /// Make, show, check and revoke certificates
     Cert(cert::Args),
+    /// Make, list and revoke tokens of the API
+    Token(token::Args),
+    /// The console in a browser
+    Console(console::Args),
     /// Keys under which tokens are kept
     Keys(keys::Args),
     /// List, show, explain and stop sessions
@@ -152,6 +158,7 @@ impl Verb {
             Verb::Completions(args) => completions::run(args, output),
             Verb::Demo(args) => demo::run(args, output),
             Verb::Config(args) => config::run(args, output),
+            Verb::Console(args) => console::run(args, output),
             Verb::Doctor(args) => doctor::run(args, output),
             Verb::Health(args) => health::run(args, output),
             Verb::Backup(args) => backup::run(args, output),
@@ -177,6 +184,7 @@ impl Verb {
             Verb::Simulate(args) => simulate::run(args, output),
             Verb::Session(args) => session::run(args, output),
             Verb::Tariff(args) => tariff::run(args, output),
+            Verb::Token(args) => token::run(args, output),
         }
     }
 }

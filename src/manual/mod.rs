@@ -32,5 +32,7 @@ pub mod installation {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+#[doc = include_str!("api.md")]
+pub mod api {}
 #[doc = include_str!("robustness.md")]
 pub mod robustness {}

@@ -9,8 +9,10 @@
 //! Every document names its schema in its first member, `schema`. The command line asks the same routes without HTTP,
 //! by [`get`], where no gate runs.
 
+pub mod access;
 mod connections;
 mod documents;
+mod doors;
 mod hosts;
 mod orders;
 mod paging;
@@ -21,8 +23,9 @@ mod request;
 mod routes;
 mod server;
 
+pub use doors::{Login, LoginWish};
 pub use path::segment;
-pub use problem::Problem;
+pub use problem::{CODES, Problem};
 pub use request::{Answer, Request};
 pub use routes::get;
 pub use server::{Console, ConsoleEndpoint, ConsoleError, ENDPOINT_FILE, Listening, Starting};

@@ -1,5 +1,6 @@
 //! Refusals over HTTP: a status, and a problem document (RFC 9457) as the body of every answer that is none.
 
+use super::access::{Principal, Roles};
 use crate::api::{Refused, Unanswered, Why};
 use crate::units::{did_you_mean, visible, visible_json};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -12,6 +13,8 @@ use serde_json::json;
 pub struct Problem {
     /// HTTP's status.
     pub status: u16,
+    /// The kind of problem, for programs: one of [`CODES`].
+    pub code: &'static str,
     /// The reason as text.
     pub message: String,
     /// The parameter of the request that is wrong, where it is one.
@@ -20,10 +23,61 @@ pub struct Problem {
     pub allow: Option<String>,
 }
 
+/// Every code, with the status that it comes with and its meaning. A code keeps its meaning.
+pub const CODES: &[(&str, u16, &str)] = &[
+    ("bad_request", 400, "a parameter, a segment of the address or the body is wrong"),
+    ("unknown_parameter", 400, "the address does not take this parameter"),
+    ("unauthenticated", 401, "a token or a sign-in is missing or wrong"),
+    ("forbidden", 403, "the role does not suffice"),
+    ("other_origin", 403, "an order with a cookie did not come from a page of the console"),
+    ("not_found", 404, "there is no such address or item"),
+    ("method_not_allowed", 405, "the address does not take the method; `Allow` names those that it takes"),
+    ("too_slow", 408, "the body did not come in time"),
+    ("refused", 409, "a rule, or the state of the item, is against it"),
+    ("too_large", 413, "the body has more bytes than the address takes"),
+    ("foreign_host", 421, "the console does not answer under this name"),
+    ("failed", 500, "a failure of the gate itself"),
+    ("busy", 503, "too much to do at the moment: ask again"),
+    ("starting", 503, "the gate has not started yet: ask again"),
+    ("no_answer", 504, "no answer came in time; an order may have been carried out"),
+];
+
 impl Problem {
     /// With HTTP's status.
     pub fn new(status: u16, message: impl ToString) -> Problem {
-        Problem { status, message: message.to_string(), parameter: None, allow: None }
+        let of_status = CODES.iter().find(|(_, of, _)| *of == status);
+        let code = of_status.map_or("failed", |(code, ..)| code);
+        Problem { status, code, message: message.to_string(), parameter: None, allow: None }
+    }
+
+    /// The same under another code of its status.
+    fn coded(self, code: &'static str) -> Problem {
+        Problem { code, ..self }
+    }
+
+    /// The role of the request does not suffice.
+    pub(super) fn forbidden(principal: &Principal, wanted: Roles) -> Problem {
+        let Principal { name, role } = principal;
+        Problem::new(403, format!("`{name}` has the role {role}; this takes {wanted}"))
+    }
+
+    /// An order with a cookie that does not come from a page of the console.
+    pub(super) fn other_origin() -> Problem {
+        let text = "an order of a signed-in browser comes from a page of this console, with its `Origin`; programs send a token";
+        Problem::new(403, text).coded("other_origin")
+    }
+
+    /// A sign-in link that does not work any more.
+    pub(super) fn used_link() -> Problem {
+        Problem::new(
+            401,
+            "this link was used, is older than five minutes, or is none; `wattstile console login` prints another",
+        )
+    }
+
+    /// The gate has not started yet.
+    pub(super) fn starting(progress: &str) -> Problem {
+        Problem::new(503, format!("the gate is starting: {progress}")).coded("starting")
     }
 
     /// The same, because of this parameter.
@@ -39,6 +93,11 @@ impl Problem {
     /// The requested item does not exist.
     pub(super) fn not_found(message: impl ToString) -> Problem {
         Problem::new(404, message)
+    }
+
+    /// There is no such address.
+    pub(super) fn nothing_there() -> Problem {
+        Problem::not_found("there is nothing under this address")
     }
 
     /// The address is right and the method is not.
@@ -67,7 +126,7 @@ impl Problem {
         } else {
             format!("known: {}", known.join(", "))
         };
-        Problem::usage(format!("unknown parameter `{shown}`; {meant}{known}"))
+        Problem::usage(format!("unknown parameter `{shown}`; {meant}{known}")).coded("unknown_parameter")
     }
 
     /// A failure of the gate itself.
@@ -100,7 +159,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let title = status.canonical_reason().unwrap_or("refused");
-        let mut document = json!({ "title": title, "status": status.as_u16(), "detail": self.message });
+        let mut document = json!({
+            "type": format!("urn:wattstile:problem:{}", self.code), "title": title, "status": status.as_u16(),
+            "code": self.code, "detail": self.message,
+        });
         if let Some(parameter) = self.parameter {
             document["parameter"] = parameter.into();
         }
@@ -109,6 +171,24 @@ impl IntoResponse for Problem {
         if let Some(allow) = self.allow.and_then(|methods| HeaderValue::from_str(&methods).ok()) {
             response.headers_mut().insert(header::ALLOW, allow);
         }
+        if self.status == 401 {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Programs decide by codes, so the manual lists each of them.
+    #[test]
+    fn the_manual_lists_every_code() {
+        let manual = include_str!("../manual/api.md");
+        for (code, status, meaning) in CODES {
+            let line = format!("| `{code}` | {status} | {meaning} |");
+            assert!(manual.lines().any(|listed| listed == line), "{line}");
+        }
     }
 }

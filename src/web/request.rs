@@ -1,5 +1,6 @@
 //! What a handler is given of a request: the segments that its pattern names, the parameters and the body, all typed.
 
+use super::access::{Access, Principal};
 use super::problem::Problem;
 use crate::api::Views;
 use serde::Deserialize;
@@ -7,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 /// The body of an order that takes no members.
@@ -32,10 +34,23 @@ pub enum Answer {
     Text(&'static str, String),
 }
 
+/// The console that a request came to.
+#[derive(Clone, Copy)]
+pub(super) struct Over<'a> {
+    /// Its tokens and sign-ins.
+    pub access: &'a Access,
+    /// Its address, as links have it.
+    pub address: SocketAddr,
+    /// Who sent the request.
+    pub principal: &'a Principal,
+}
+
 /// A request for a route of the API.
 pub(super) struct Call<'a> {
     /// What answers.
     pub views: &'a Views,
+    /// The console that it came to, and who sent it; none: the command line reads data without a gate.
+    pub over: Option<Over<'a>>,
     /// The segments that the route's pattern names, by name and unescaped.
     pub named: Vec<(String, String)>,
     /// What stands behind the question mark.
@@ -44,7 +59,15 @@ pub(super) struct Call<'a> {
     pub body: &'a [u8],
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// The console that it came to.
+    ///
+    /// # Errors
+    /// 409: the command line reads data without a gate.
+    pub fn over(&self) -> Result<Over<'a>, Problem> {
+        self.over.ok_or_else(|| Problem::new(409, "no gate is running"))
+    }
+
     /// The text of a named segment.
     pub fn text(&self, name: &str) -> &str {
         let found = self.named.iter().find(|(named, _)| named == name);
@@ -116,7 +139,8 @@ mod tests {
     fn orders_without_members_take_none() {
         let views = Views::opened(Vec::new(), None);
         let call = |body: &'static str| {
-            let call = Call { views: &views, named: Vec::new(), query: &BTreeMap::new(), body: body.as_bytes() };
+            let (named, query) = (Vec::new(), &BTreeMap::new());
+            let call = Call { views: &views, over: None, named, query, body: body.as_bytes() };
             call.no_members().map_err(|problem| problem.status)
         };
         for body in ["", " ", "{}", " {} "] {

@@ -1,9 +1,10 @@
 //! Every address of the console, as one table: a method, a pattern of a path, and what answers.
 
+use super::access::{Principal, Roles};
 use super::path::canonical;
 use super::problem::Problem;
 use super::request::{Answer, Call, Request};
-use super::{documents, orders, path};
+use super::{documents, doors, orders, path};
 use crate::api::Views;
 use crate::limits::{CONSOLE_BODY_BYTES, SETTLEMENT_PREVIEW_BYTES_MAX};
 use axum::http::Method;
@@ -15,6 +16,8 @@ use std::sync::LazyLock;
 pub(super) struct Route {
     /// The path; a segment in braces stands for any text, under that name.
     pub pattern: &'static str,
+    /// The roles that it takes.
+    pub roles: Roles,
     /// What answers.
     pub action: Action,
 }
@@ -45,15 +48,15 @@ pub(super) enum Probe {
 pub(super) type Handler = fn(&Call<'_>) -> Result<Answer, Problem>;
 
 const fn probe(pattern: &'static str, probe: Probe) -> Route {
-    Route { pattern, action: Action::Probe(probe) }
+    Route { pattern, roles: Roles::ALL, action: Action::Probe(probe) }
 }
 
 const fn query(pattern: &'static str, handler: Handler, parameters: &'static [&'static str]) -> Route {
-    Route { pattern, action: Action::Query(handler, parameters) }
+    Route { pattern, roles: Roles::ALL, action: Action::Query(handler, parameters) }
 }
 
-const fn order(pattern: &'static str, handler: Handler) -> Route {
-    Route { pattern, action: Action::Order(handler, CONSOLE_BODY_BYTES) }
+const fn order(pattern: &'static str, roles: Roles, handler: Handler) -> Route {
+    Route { pattern, roles, action: Action::Order(handler, CONSOLE_BODY_BYTES) }
 }
 
 /// Parameters of every list.
@@ -69,56 +72,64 @@ pub(super) static ROUTES: &[Route] = &[
     probe("/readyz", Probe::Ready),
     probe("/healthz", Probe::Ready),
     probe("/metrics", Probe::Metrics),
-    query("/api/figures", documents::figures, &[]),
-    query("/api/sessions", documents::sessions, &["state", "charger", "id", "limit", "after"]),
-    query("/api/sessions/{id}", documents::session, &[]),
-    order("/api/sessions/{id}/stop", orders::stop),
-    order("/api/sessions/{id}/refund", orders::refund),
-    query("/api/chargers", documents::chargers, &["prefix", "limit", "after"]),
-    order("/api/chargers/{id}/start", orders::start_at_charger),
-    order("/api/chargers/{id}/trigger", orders::trigger_at_charger),
-    query("/api/accounts", documents::accounts, LIST),
-    order("/api/accounts", orders::open),
-    query("/api/accounts/{id}", documents::account, &[]),
-    order("/api/accounts/{id}/topup", orders::top_up),
-    order("/api/accounts/{id}/promotion", orders::promote),
-    order("/api/accounts/{id}/link", orders::link),
-    order("/api/accounts/{id}/unlink", orders::unlink),
-    order("/api/accounts/{id}/limit", orders::limit),
-    order("/api/accounts/{id}/close", orders::close),
-    query("/api/processors", documents::processors, LIST),
-    query("/api/processors/{id}", documents::processor, &[]),
-    order("/api/processors/{id}/drain", orders::drain),
-    order("/api/processors/{id}/test", orders::test),
-    query("/api/holds", documents::holds, LIST),
-    query("/api/holds/{id}", documents::hold, &[]),
-    order("/api/holds/{id}/release", orders::release),
-    query("/api/operations/{id}", documents::operation, &[]),
-    query("/api/invoices", documents::invoices, &["series", "limit", "after"]),
-    query("/api/invoices/series", documents::invoice_series, &["series", "limit", "after"]),
-    query("/api/invoices/series/{id}", documents::series_lines, &[]),
-    query("/api/invoices/{number}", documents::invoice, &[]),
-    query("/api/receipts/{file}", documents::receipt, &["width"]),
-    query("/api/settlement", documents::settlement, REPORT),
-    query("/api/settlement/sessions", documents::settled_sessions, REPORT_LIST),
-    query("/api/settlement/differs", documents::settlement_differs, REPORT_LIST),
-    query("/api/settlement/extra", documents::settlement_extra, REPORT_LIST),
+    query("/api/v1/figures", documents::figures, &[]),
+    query("/api/v1/sessions", documents::sessions, &["state", "charger", "id", "limit", "after"]),
+    query("/api/v1/sessions/{id}", documents::session, &[]),
+    order("/api/v1/sessions/{id}/stop", Roles::OPERATING, orders::stop),
+    order("/api/v1/sessions/{id}/refund", Roles::MONEY, orders::refund),
+    query("/api/v1/chargers", documents::chargers, &["prefix", "limit", "after"]),
+    order("/api/v1/chargers/{id}/start", Roles::OPERATING, orders::start_at_charger),
+    order("/api/v1/chargers/{id}/trigger", Roles::OPERATING, orders::trigger_at_charger),
+    query("/api/v1/accounts", documents::accounts, LIST),
+    order("/api/v1/accounts", Roles::OPERATING_OR_MONEY, orders::open),
+    query("/api/v1/accounts/{id}", documents::account, &[]),
+    order("/api/v1/accounts/{id}/topup", Roles::MONEY, orders::top_up),
+    order("/api/v1/accounts/{id}/promotion", Roles::MONEY, orders::promote),
+    order("/api/v1/accounts/{id}/link", Roles::OPERATING, orders::link),
+    order("/api/v1/accounts/{id}/unlink", Roles::OPERATING, orders::unlink),
+    order("/api/v1/accounts/{id}/limit", Roles::MONEY, orders::limit),
+    order("/api/v1/accounts/{id}/close", Roles::MONEY, orders::close),
+    query("/api/v1/processors", documents::processors, LIST),
+    query("/api/v1/processors/{id}", documents::processor, &[]),
+    order("/api/v1/processors/{id}/drain", Roles::OPERATING, orders::drain),
+    order("/api/v1/processors/{id}/test", Roles::OPERATING, orders::test),
+    query("/api/v1/holds", documents::holds, LIST),
+    query("/api/v1/holds/{id}", documents::hold, &[]),
+    order("/api/v1/holds/{id}/release", Roles::OPERATING_OR_MONEY, orders::release),
+    query("/api/v1/operations/{id}", documents::operation, &[]),
+    query("/api/v1/invoices", documents::invoices, &["series", "limit", "after"]),
+    query("/api/v1/invoices/series", documents::invoice_series, &["series", "limit", "after"]),
+    query("/api/v1/invoices/series/{id}", documents::series_lines, &[]),
+    query("/api/v1/invoices/{number}", documents::invoice, &[]),
+    query("/api/v1/receipts/{file}", documents::receipt, &["width"]),
+    query("/api/v1/settlement", documents::settlement, REPORT),
+    query("/api/v1/settlement/sessions", documents::settled_sessions, REPORT_LIST),
+    query("/api/v1/settlement/differs", documents::settlement_differs, REPORT_LIST),
+    query("/api/v1/settlement/extra", documents::settlement_extra, REPORT_LIST),
     query(
-        "/api/settlement/batches",
+        "/api/v1/settlement/batches",
         documents::settlement_batches,
         &["processor", "grace_hours", "batch", "limit", "after"],
     ),
-    query("/api/settlement/batch", documents::settlement_batch, &["processor", "batch"]),
-    query("/api/settlement/batch/lines", documents::batch_lines, &["processor", "batch", "limit", "after"]),
-    query("/api/settlement/ours", documents::our_operations, &["processor"]),
-    order("/api/settlement/parts", orders::bring_part),
-    Route { pattern: "/api/settlement/preview", action: Action::Order(orders::preview, SETTLEMENT_PREVIEW_BYTES_MAX) },
-    order("/api/settlement/revert", orders::revert),
-    query("/api/ledger", documents::ledger, &[]),
-    query("/api/ledger/accounts", documents::ledger_accounts, LIST),
-    query("/api/ledger/export", documents::ledger_export, &["format", "since"]),
-    order("/api/keys/reload", orders::reload_keys),
-    order("/api/backup", orders::back_up),
+    query("/api/v1/settlement/batch", documents::settlement_batch, &["processor", "batch"]),
+    query("/api/v1/settlement/batch/lines", documents::batch_lines, &["processor", "batch", "limit", "after"]),
+    query("/api/v1/settlement/ours", documents::our_operations, &["processor"]),
+    order("/api/v1/settlement/parts", Roles::MONEY, orders::bring_part),
+    Route {
+        pattern: "/api/v1/settlement/preview",
+        roles: Roles::MONEY,
+        action: Action::Order(orders::preview, SETTLEMENT_PREVIEW_BYTES_MAX),
+    },
+    order("/api/v1/settlement/revert", Roles::MONEY, orders::revert),
+    query("/api/v1/ledger", documents::ledger, &[]),
+    query("/api/v1/ledger/accounts", documents::ledger_accounts, LIST),
+    query("/api/v1/ledger/export", documents::ledger_export, &["format", "since"]),
+    order("/api/v1/keys/reload", Roles::ADMIN, orders::reload_keys),
+    order("/api/v1/backup", Roles::ADMIN, orders::back_up),
+    Route { roles: Roles::ADMIN, ..query("/api/v1/tokens", doors::tokens, &[]) },
+    order("/api/v1/tokens", Roles::ADMIN, doors::create_token),
+    order("/api/v1/tokens/{name}/revoke", Roles::ADMIN, doors::revoke_token),
+    order("/api/v1/logins", Roles::ALL, doors::login_link),
 ];
 
 impl Action {
@@ -148,6 +159,8 @@ static ROUTER: LazyLock<Router<Methods>> = LazyLock::new(|| {
 
 /// The route that a request is for, and the segments that its pattern names.
 pub(super) struct Found {
+    /// The roles that it takes.
+    pub roles: Roles,
     /// What answers.
     pub action: Action,
     /// The named segments, unescaped.
@@ -155,6 +168,14 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Whether a role suffices for the route: the one place that decides it.
+    ///
+    /// # Errors
+    /// 403 with the roles that suffice.
+    pub fn permit(&self, principal: &Principal) -> Result<(), Problem> {
+        if self.roles.has(principal.role) { Ok(()) } else { Err(Problem::forbidden(principal, self.roles)) }
+    }
+
     /// The handler of a question or an order, with the parameters that it takes; none for a probe.
     ///
     /// # Errors
@@ -177,12 +198,12 @@ impl Found {
 /// # Errors
 /// 404 where the table has no such path, 405 with the methods of the path where it has no such method.
 pub(super) fn find(method: &Method, path: &str) -> Result<Found, Problem> {
-    let path = canonical(path);
-    let found = ROUTER.at(&path).map_err(|_| Problem::not_found("there is nothing under this address"))?;
+    let path = versioned(canonical(path));
+    let found = ROUTER.at(&path).map_err(|_| Problem::nothing_there())?;
     match found.value.iter().find(|route| route.action.methods().contains(method)) {
         Some(route) => {
             let named = found.params.iter().map(|(name, text)| (name.to_owned(), path::unescaped(text)));
-            Ok(Found { action: route.action, named: named.collect() })
+            Ok(Found { roles: route.roles, action: route.action, named: named.collect() })
         }
         None => {
             let mut allowed: Vec<&str> =
@@ -190,6 +211,14 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Found, Problem> {
             allowed.dedup();
             Err(Problem::method(&allowed.join(", ")))
         }
+    }
+}
+
+/// Addresses of the API before it had versions are those of version 1.
+fn versioned(path: String) -> String {
+    match path.strip_prefix("/api/") {
+        Some(rest) if !rest.starts_with("v1/") && rest != "v1" => format!("/api/v1/{rest}"),
+        _ => path,
     }
 }
 
@@ -203,10 +232,10 @@ pub(super) fn is_probe(path: &str) -> bool {
 /// # Errors
 /// As over HTTP: an unknown path, a parameter that is wrong, an item that does not exist, data that cannot be read.
 pub fn get(views: &Views, request: &Request) -> Result<Answer, Problem> {
-    let found = find(&Method::GET, &format!("/api/{}", request.path))?;
+    let found = find(&Method::GET, &format!("/api/v1/{}", request.path))?;
     match found.handler(&request.query)? {
-        Some(handler) => handler(&Call { views, named: found.named, query: &request.query, body: &[] }),
-        None => Err(Problem::not_found("there is nothing under this address")),
+        Some(handler) => handler(&Call { views, over: None, named: found.named, query: &request.query, body: &[] }),
+        None => Err(Problem::nothing_there()),
     }
 }
 
@@ -215,6 +244,7 @@ mod tests {
     use super::*;
     use crate::journal::Archive;
     use crate::units::{PartitionId, SessionId, Timestamp};
+    use crate::web::access::Role;
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
@@ -234,6 +264,8 @@ mod tests {
             (Method::GET, "/api/sessions/x/stop", "POST"),
             (Method::POST, "/api/accounts/a%2Fb", "GET"),
             (Method::OPTIONS, "/api/backup", "POST"),
+            (Method::POST, "/api/v1/figures", "GET"),
+            (Method::PUT, "/api/v1/accounts", "GET, POST"),
         ] {
             assert_eq!(refused(method, path), (405, Some(allowed.to_owned())), "{path}");
         }
@@ -264,9 +296,22 @@ mod tests {
 
     #[test]
     fn an_address_outside_of_the_table_is_404() {
-        for path in
-            ["", "/", "/api", "/api/", "/api/nothing", "/livez/", "/livez/x", "//livez", "/api/../livez", "/LIVEZ"]
-        {
+        for path in [
+            "",
+            "/",
+            "/api",
+            "/api/",
+            "/api/nothing",
+            "/api/v1",
+            "/api/v1/",
+            "/api/v1/v1/figures",
+            "/api/v2/figures",
+            "/livez/",
+            "/livez/x",
+            "//livez",
+            "/api/../livez",
+            "/LIVEZ",
+        ] {
             assert_eq!(refused(Method::GET, path), (404, None), "{path}");
         }
         assert_eq!(refused(Method::POST, "/api/accounts/x/y/z"), (404, None));
@@ -283,19 +328,89 @@ mod tests {
         assert_eq!(named("/api/invoices/series/A"), id("A"));
     }
 
-    /// The manual names each address with its method, and no other.
+    /// The manual names each address with its method and roles, and no other.
     #[test]
     fn the_manual_lists_every_address() {
-        let manual = include_str!("../manual/operations.md");
-        let listed: BTreeSet<(&str, &str)> = manual
+        let manual = include_str!("../manual/api.md");
+        let listed: BTreeSet<(&str, &str, String)> = manual
             .lines()
-            .filter_map(|line| line.strip_prefix("| `")?.split_once('`')?.0.split_once(' '))
-            .filter(|(method, path)| matches!(*method, "GET" | "POST") && path.starts_with('/'))
+            .filter_map(|line| {
+                let (address, rest) = line.strip_prefix("| `")?.split_once('`')?;
+                let roles = rest.trim_end_matches([' ', '|']).rsplit('|').next()?.trim();
+                let (method, path) = address.split_once(' ')?;
+                Some((method, path, roles.to_owned()))
+            })
+            .filter(|(method, path, _)| matches!(*method, "GET" | "POST") && path.starts_with('/'))
             .collect();
-        let routes = ROUTES.iter().map(|route| (route.action.methods()[0].as_str(), route.pattern)).collect();
+        let shown = |route: &Route| match route.action {
+            Action::Probe(_) => "anyone".to_owned(),
+            _ if route.roles == Roles::ALL => "all".to_owned(),
+            _ if route.roles == Roles::ADMIN => "admin".to_owned(),
+            // An administrator may do everything, and is not named each time.
+            _ => route.roles.names().filter(|role| *role != "admin").collect::<Vec<_>>().join(", "),
+        };
+        let routes = ROUTES.iter().map(|route| (route.action.methods()[0].as_str(), route.pattern, shown(route)));
+        let routes = routes.collect();
         let missing: Vec<_> = listed.symmetric_difference(&routes).collect();
         assert!(missing.is_empty(), "only in the manual or only in the table: {missing:?}");
         assert_eq!(routes.len(), ROUTES.len(), "no route is there twice");
+    }
+
+    /// Who may do what, written a second time: v(iewer), o(perator), f(inance), a(dmin).
+    const MAY: &[(&str, &str)] = &[
+        ("POST /api/v1/sessions/{id}/stop", "oa"),
+        ("POST /api/v1/sessions/{id}/refund", "fa"),
+        ("POST /api/v1/chargers/{id}/start", "oa"),
+        ("POST /api/v1/chargers/{id}/trigger", "oa"),
+        ("POST /api/v1/accounts", "ofa"),
+        ("POST /api/v1/accounts/{id}/topup", "fa"),
+        ("POST /api/v1/accounts/{id}/promotion", "fa"),
+        ("POST /api/v1/accounts/{id}/link", "oa"),
+        ("POST /api/v1/accounts/{id}/unlink", "oa"),
+        ("POST /api/v1/accounts/{id}/limit", "fa"),
+        ("POST /api/v1/accounts/{id}/close", "fa"),
+        ("POST /api/v1/processors/{id}/drain", "oa"),
+        ("POST /api/v1/processors/{id}/test", "oa"),
+        ("POST /api/v1/holds/{id}/release", "ofa"),
+        ("POST /api/v1/settlement/parts", "fa"),
+        ("POST /api/v1/settlement/preview", "fa"),
+        ("POST /api/v1/settlement/revert", "fa"),
+        ("POST /api/v1/keys/reload", "a"),
+        ("POST /api/v1/backup", "a"),
+        ("GET /api/v1/tokens", "a"),
+        ("POST /api/v1/tokens", "a"),
+        ("POST /api/v1/tokens/{name}/revoke", "a"),
+        ("POST /api/v1/logins", "vofa"),
+    ];
+
+    #[test]
+    fn each_route_permits_its_roles_and_no_other() {
+        let mut seen = BTreeSet::new();
+        for route in ROUTES.iter().filter(|route| !matches!(route.action, Action::Probe(_))) {
+            let method = &route.action.methods()[0];
+            let address = format!("{method} {}", route.pattern);
+            let listed = MAY.iter().find(|(known, _)| *known == address).map(|(_, may)| *may);
+            let is_question = matches!(route.action, Action::Query(..));
+            assert!(listed.is_some() || is_question, "{address}: it is not stated who may order it");
+            let may = listed.unwrap_or("vofa");
+            seen.extend(listed.map(|_| address.clone()));
+            let path = route.pattern.replace(['{', '}'], "");
+            let found = find(method, &path).expect(&address);
+            for role in Role::ALL {
+                let principal = Principal { name: "till".to_owned(), role };
+                let permitted = found.permit(&principal).map_err(|problem| (problem.status, problem.code));
+                let expected = if may.contains(&role.name()[..1]) { Ok(()) } else { Err((403, "forbidden")) };
+                assert_eq!(permitted, expected, "{address} by {role}");
+            }
+        }
+        assert_eq!(seen.len(), MAY.len(), "each line is about a route");
+    }
+
+    #[test]
+    fn addresses_without_a_version_are_those_of_version_1() {
+        for path in ["/api/figures", "/api/v1/figures"] {
+            assert_eq!(find(&Method::GET, path).map(|found| found.named), Ok(Vec::new()), "{path}");
+        }
     }
 
     #[test]

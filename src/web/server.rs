@@ -1,24 +1,25 @@
 //! The HTTP server: loopback only, a token for everything but health and metrics, a thread of its own; and beside it,
 //! where it is configured, a listener for probes that answers only health and metrics, to all clients.
 
+use super::access::{Access, COMMAND_LINE, Principal, Role, Shown, TOKENS_FILE, Tokens, same_origin, secret};
 use super::connections::{self, Asked};
+use super::doors;
 use super::hosts::Hosts;
 use super::problem::Problem;
 use super::prometheus;
-use super::request::{Answer, Call};
+use super::request::{Answer, Call, Over};
 use super::routes::{self, Action, Found, Probe};
 use crate::api::Views;
-use crate::host::{Durability, cannot_listen, replace_file};
+use crate::host::{Durability, cannot_listen, replace_file, wall_clock};
 use crate::limits;
 use crate::metrics::{Collector, Exporter, READY};
 use crate::units::{visible, visible_json};
 use axum::body::{Body, to_bytes};
 use axum::extract::Query;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::request::Parts;
+use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as _, Incoming};
-use ring::digest::{SHA256, digest};
-use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Type};
 use std::collections::BTreeMap;
@@ -39,13 +40,16 @@ use tokio::sync::{Mutex, Semaphore, watch};
 pub struct ConsoleEndpoint {
     /// Its address.
     pub address: SocketAddr,
-    /// Its token.
+    /// Its token: that of the command line.
     pub token: String,
+    /// A link that signs a browser in, once and until five minutes after the start; `wattstile console login` prints another.
+    #[serde(default)]
+    pub login: String,
     /// The process.
     pub pid: u32,
 }
 
-/// Never shows the token.
+/// Never shows the token and the link.
 impl fmt::Debug for ConsoleEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Place").field("address", &self.address).field("pid", &self.pid).finish_non_exhaustive()
@@ -114,7 +118,7 @@ pub struct Console {
     pub address: SocketAddr,
     /// Where probes are answered, if there is a listener for them.
     pub probes: Option<SocketAddr>,
-    /// The token.
+    /// The token of the command line.
     pub token: String,
     shared: Arc<Shared>,
     stop: Option<watch::Sender<()>>,
@@ -132,8 +136,9 @@ struct Shared {
     starting: Starting,
     exporter: Exporter,
     hosts: Hosts,
-    /// SHA-256 of the token: the time of the comparison reveals nothing about the token.
-    token: [u8; 32],
+    /// Who may ask and order what.
+    access: Access,
+    address: SocketAddr,
 }
 
 impl Console {
@@ -150,7 +155,7 @@ impl Console {
         }
         let token = match token {
             Some(token) => token,
-            None => fresh_token()?,
+            None => secret::<32>()?,
         };
         let (listener, address) = bind("listen", address)?;
         let probes = probes.map(|probes| bind("probes_listen", probes)).transpose()?;
@@ -163,7 +168,8 @@ impl Console {
             starting,
             exporter,
             hosts: Hosts::new(address, &hosts),
-            token: hash(&token),
+            access: Access::new(&token),
+            address,
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -189,16 +195,27 @@ impl Console {
         for collector in collectors {
             self.shared.exporter.collect(collector);
         }
+        if let Some(data) = data {
+            self.shared.access.take(Tokens::open(&data.join(TOKENS_FILE)));
+        }
         self.file = data.map(|data| data.join(ENDPOINT_FILE));
         if let Some(file) = &self.file {
-            write_place(
-                file,
-                &ConsoleEndpoint { address: self.address, token: self.token.clone(), pid: std::process::id() },
-            )?;
+            let (address, token, pid) = (self.address, self.token.clone(), std::process::id());
+            write_place(file, &ConsoleEndpoint { address, token, login: self.login()?, pid })?;
         }
         // Views are set once; a second gate in the same console is ignored.
         let _ = self.shared.views.set(views);
         Ok(())
+    }
+
+    /// A link that signs a browser in with every right: it works once, and for five minutes.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    pub fn login(&self) -> io::Result<String> {
+        let principal = Principal { name: COMMAND_LINE.to_owned(), role: Role::Admin };
+        let code = self.shared.access.link(principal, wall_clock())?;
+        Ok(doors::link(self.address, &code))
     }
 }
 
@@ -290,9 +307,10 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
         return problem.into_response();
     }
     let found = routes::find(&head.method, head.uri.path());
+    let principal = shared.access.principal(&head.headers, wall_clock());
     let bytes_max = match &found {
         // Only authorized clients may send more than a usual order has.
-        Ok(Found { action: Action::Order(_, bytes_max), .. }) if shared.lets_in(&head.headers) => *bytes_max,
+        Ok(Found { action: Action::Order(_, bytes_max), .. }) if principal.is_some() => *bytes_max,
         _ => limits::CONSOLE_BODY_BYTES,
     };
     let text = format!("the body has more than {bytes_max} bytes, or is broken");
@@ -310,21 +328,27 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     if let Ok(Found { action: Action::Probe(asked), .. }) = found {
         return probe(&shared, asked).await;
     }
+    if let Some(door) = doors::find(&head.method, head.uri.path()) {
+        return door.answer(&shared.access, &head, principal).unwrap_or_else(Problem::into_response);
+    }
+    if !head.uri.path().starts_with("/api/") {
+        return found.map_or_else(|problem| problem, |_| Problem::nothing_there()).into_response();
+    }
     // Without the token it stays unknown which addresses of the API there are.
-    if head.uri.path().starts_with("/api/") {
-        if !shared.lets_in(&head.headers) {
-            let in_address =
-                head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("token=")));
-            return Problem::no_token(in_address).into_response();
-        }
-        if shared.views.get().is_none() {
-            return shared.not_yet().into_response();
-        }
+    let Some((principal, shown)) = principal else {
+        let in_address = head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("token=")));
+        return Problem::no_token(in_address).into_response();
+    };
+    if let Err(problem) = permitted(&found, &principal, shown, &head) {
+        return problem.into_response();
+    }
+    if shared.views.get().is_none() {
+        return shared.not_yet().into_response();
     }
     let asked = found.and_then(|found| {
         let query = parameters(&head.uri)?;
         let handler = found.handler(&query)?;
-        let handler = handler.ok_or_else(|| Problem::not_found("there is nothing under this address"))?;
+        let handler = handler.ok_or_else(Problem::nothing_there)?;
         Ok((handler, found.named, query))
     });
     let (handler, named, query) = match asked {
@@ -337,7 +361,10 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     // Views wait for shards: not on the thread that serves connections.
     let answered = tokio::task::spawn_blocking(move || match shared.views.get() {
         None => Err(shared.not_yet()),
-        Some(views) => handler(&Call { views, named, query: &query, body: &body }),
+        Some(views) => {
+            let over = Over { access: &shared.access, address: shared.address, principal: &principal };
+            handler(&Call { views, over: Some(over), named, query: &query, body: &body })
+        }
     });
     let answered = answered.await;
     drop(room);
@@ -346,6 +373,14 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => Problem::internal("the question could not be answered").into_response(),
     }
+}
+
+/// Whether the one who sent a request may send it.
+fn permitted(found: &Result<Found, Problem>, principal: &Principal, shown: Shown, head: &Parts) -> Result<(), Problem> {
+    if shown == Shown::Cookie {
+        same_origin(&head.method, &head.headers)?;
+    }
+    found.as_ref().map_or(Ok(()), |found| found.permit(principal))
 }
 
 /// Reads a body that is refused for a moment: a connection that is closed with unread bytes takes its answer with it.
@@ -449,24 +484,8 @@ impl Shared {
     }
 
     fn not_yet(&self) -> Problem {
-        Problem::new(503, format!("the gate is starting: {}", (self.starting)()))
+        Problem::starting(&(self.starting)())
     }
-
-    /// The token is a bearer token. In an address it would stand in the logs of every proxy.
-    fn lets_in(&self, headers: &HeaderMap) -> bool {
-        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-        bearer.is_some_and(|token| hash(token) == self.token)
-    }
-}
-
-fn hash(token: &str) -> [u8; 32] {
-    digest(&SHA256, token.as_bytes()).as_ref().try_into().expect("SHA-256 has 32 bytes")
-}
-
-fn fresh_token() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system gave no randomness"))?;
-    Ok(hex::encode(bytes))
 }
 
 /// Written beside and renamed: a reader sees a whole file or none.

@@ -31,4 +31,5 @@ mod silent_shard;
 mod site_bound;
 mod tariff_cli;
 mod terminal;
+mod tokens;
 mod wire_python;
