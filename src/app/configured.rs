@@ -3,6 +3,7 @@
 use super::data::Data;
 use super::keys::{self, KeysError};
 use super::ocpp_admission::{Access, AccessOf, OcppAdmission};
+use super::ocpp_forwarding::Behind;
 use super::passwords::{Passwords, PasswordsError};
 use super::settings::{ListenerSettings, OcppListener, Settings};
 use crate::config::{Config, Mode};
@@ -11,12 +12,12 @@ use crate::message::Code;
 use crate::node::snapshot_policy::SnapshotPolicy;
 use crate::node::tariff_assignment::{TariffAssignment, TariffResolver};
 use crate::tariff::{BookError, BookErrors, Finding, TariffBook};
-use crate::transport::Bounds;
-use crate::transport::files::{FileError, make_private_folder, read_secret, write_whole};
+use crate::transport::files::{FileError, make_private_folder, read_certificates, read_secret, write_whole};
 use crate::transport::identity;
 use crate::transport::pki::PkiError;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::tls::{Source, Tls, TlsError};
+use crate::transport::{Bounds, ConnectError, Connector, Trust};
 use crate::units::screen::{TextFault, has_issued_card_number};
 use crate::units::{ChargerId, Clock, ConnectorId, Power, SiteId, Timestamp};
 use crate::wire::MacKey;
@@ -66,6 +67,9 @@ pub enum SetupError {
     /// The passwords of chargers.
     #[error(transparent)]
     Passwords(#[from] PasswordsError),
+    /// How the management system behind the gate is recognised.
+    #[error("ocpp.forward: {0}")]
+    Behind(ConnectError),
     /// A MAC key that is none.
     #[error("{}: wanted 64 hexadecimal digits", .0.display())]
     MacKey(PathBuf),
@@ -76,6 +80,7 @@ fn ocpp_listeners(config: &Config) -> Result<Vec<OcppListener>, SetupError> {
     let ocpp = &config.ocpp;
     let power_max = Power::from_watts(i64::from(ocpp.power_max_kw) * 1_000).expect("a number of 16 bits fits");
     let passwords = ocpp.passwords_file.as_deref().map(Passwords::open).transpose()?.map(Arc::new);
+    let behind = behind(config)?.map(Arc::new);
     let listener = |address, tls, lets_all_in: bool| {
         let passwords = passwords.clone();
         let access: AccessOf = Arc::new(move |charger, shown| {
@@ -86,7 +91,7 @@ fn ocpp_listeners(config: &Config) -> Result<Vec<OcppListener>, SetupError> {
         });
         let admission = OcppAdmission { trust_domain: config.tls.trust_domain.as_str().into(), access };
         let connections_max = config.chargers.connections_max as usize;
-        OcppListener { address, tls, admission, connections_max, power_max }
+        OcppListener { address, tls, admission, connections_max, power_max, behind: behind.clone() }
     };
     let mut listeners = Vec::new();
     if let Some(address) = ocpp.listen {
@@ -99,6 +104,20 @@ fn ocpp_listeners(config: &Config) -> Result<Vec<OcppListener>, SetupError> {
         listeners.push(listener(address, None, ocpp.allow_insecure));
     }
     Ok(listeners)
+}
+
+/// The management system behind the gate.
+fn behind(config: &Config) -> Result<Option<Behind>, SetupError> {
+    let Some(url) = config.ocpp.forward.clone() else { return Ok(None) };
+    let connector = match &config.ocpp.forward_ca_file {
+        Some(path) if url.is_secure => {
+            let roots = read_certificates(path)?;
+            let trust = Trust::new(&roots, &url.host).map_err(SetupError::Behind)?;
+            Some(Connector::nameless(&trust).map_err(SetupError::Behind)?)
+        }
+        Some(_) | None => None,
+    };
+    Ok(Some(Behind { url, connector }))
 }
 
 /// Everything that [`Gate::start`](super::Gate::start) needs, as the configuration has it. In development a PKI is made

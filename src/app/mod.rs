@@ -16,6 +16,7 @@ mod introduced;
 pub mod keys;
 mod ocpp_admission;
 mod ocpp_connection;
+mod ocpp_forwarding;
 pub mod passwords;
 pub mod preflight;
 mod processor_connection;

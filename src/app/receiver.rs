@@ -4,6 +4,7 @@ use super::charger_connection::ChargerConnection;
 use super::connection::Connection;
 use super::introduced::Introduced;
 use super::ocpp_connection::OcppConnection;
+use super::ocpp_forwarding::{Behind, Forwarded};
 use super::processor_connection::ProcessorConnection;
 use super::settings::{ListenerSettings, MacOf, OcppListener};
 use super::unknown::Unknown;
@@ -67,8 +68,8 @@ impl Receiver {
         listener: OcppListener,
         share: Share,
     ) -> std::io::Result<SocketAddr> {
-        let (receiver, power_max) = (Arc::clone(self), listener.power_max);
-        let reception: Reception = Arc::new(move |peer| receiver.take_in_ocpp(peer, power_max));
+        let (receiver, power_max, behind) = (Arc::clone(self), listener.power_max, listener.behind);
+        let reception: Reception = Arc::new(move |peer| receiver.take_in_ocpp(peer, power_max, behind.as_ref()));
         let upgrade: Option<Arc<dyn Upgrade>> = Some(Arc::new(listener.admission));
         let entry = Entry { listener: ListenerKind::Ocpp, tls: listener.tls, upgrade };
         // A newer connection of a charger takes the place of an older one, which was lost without notice.
@@ -109,9 +110,9 @@ impl Receiver {
     ///
     /// # Errors
     /// The gate has as many connections of this peer, or in all, as it may have.
-    pub fn take_in_ocpp(&self, mut peer: Peer, power_max: Power) -> Result<(), NoRoom> {
+    pub fn take_in_ocpp(&self, mut peer: Peer, power_max: Power, behind: Option<&Arc<Behind>>) -> Result<(), NoRoom> {
         let node_config = self.directory.node_config();
-        let (Subject::Charger(charger), Some(upgraded)) = (&peer.identity.subject, peer.websocket.take()) else {
+        let (Subject::Charger(charger), Some(mut upgraded)) = (&peer.identity.subject, peer.websocket.take()) else {
             return Err(NoRoom);
         };
         let home = PartitionId::of(charger.as_str(), node_config.partitions);
@@ -119,13 +120,20 @@ impl Receiver {
         let version = Version::ALL.into_iter().find(|version| version.subprotocol() == upgraded.protocol);
         let (Some(arbiter), Some(version)) = (self.arbiters.get(shard), version) else { return Err(NoRoom) };
         let charger = charger.clone();
-        let settings =
-            LinkSettings { charger, version, power_max, heartbeat: limits::OCPP_HEARTBEAT, is_forwarded: false };
+        let forwarded = Forwarded { charger: charger.clone(), version, password: upgraded.password.take() };
+        let behind = behind.map(|behind| (Arc::clone(behind), forwarded));
+        let settings = LinkSettings {
+            charger,
+            version,
+            power_max,
+            heartbeat: limits::OCPP_HEARTBEAT,
+            is_forwarded: behind.is_some(),
+        };
         let link = OcppLink::new(settings, self.clock.now());
         let (directory, clock, id) = (self.directory.clone(), self.clock.clone(), self.next_id());
         arbiter.spawn_fn(move || {
             let ends = (Box::new(upgraded.websocket), peer.outgoing.clone());
-            let handler = OcppConnection::new(id, link, ends, (directory, clock));
+            let handler = OcppConnection::new(id, link, ends, (directory, clock), behind);
             Connection::serve(peer, handler);
         });
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::data::Data;
 use super::ocpp_admission::OcppAdmission;
+use super::ocpp_forwarding::Behind;
 use super::receipts::Receipts;
 use crate::actors::directory::Directory;
 use crate::journal::{Failure, Progress};
@@ -121,6 +122,8 @@ pub struct OcppListener {
     pub connections_max: usize,
     /// The most power of a connector.
     pub power_max: Power,
+    /// The management system behind the gate.
+    pub behind: Option<Arc<Behind>>,
 }
 
 /// A listener.

@@ -5,6 +5,7 @@ use super::layout::{fitted, flow};
 use super::{CliError, Exit, Output, shards};
 use crate::app::demo::{Demo, DemoError, DemoSettings, OcppSettings, Standing, default_directory};
 use crate::sim::processor::ServiceReport;
+use crate::transport::websocket::WebSocketUrl;
 use crate::units::{Power, counted};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -47,6 +48,18 @@ pub struct Args {
     /// The most power of a connector of these chargers
     #[arg(long, value_name = "KW", default_value_t = 350, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     ocpp_power: u32,
+    /// A management system behind the gate, such as ws://127.0.0.1:9100/ocpp: it gets what is not about money
+    #[arg(long, value_name = "URL", value_parser = behind)]
+    ocpp_forward: Option<WebSocketUrl>,
+}
+
+/// The demonstration has no authorities of others.
+fn behind(text: &str) -> Result<WebSocketUrl, String> {
+    match text.parse::<WebSocketUrl>() {
+        Ok(url) if url.is_secure => Err("the demonstration reaches it by ws:// only".to_owned()),
+        Ok(url) => Ok(url),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Interval at which the live lines are drawn.
@@ -96,7 +109,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         speed: args.speed,
         seed: args.seed,
         tariff: args.tariff.clone(),
-        ocpp: OcppSettings { plain: args.ocpp, tls: args.ocpp_tls, power_max },
+        ocpp: OcppSettings { plain: args.ocpp, tls: args.ocpp_tls, power_max, forward: args.ocpp_forward.clone() },
     };
     let mut demo = Demo::start(&settings).map_err(|error| match &error {
         DemoError::Start(error) => CliError::start(error),

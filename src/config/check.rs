@@ -88,6 +88,18 @@ impl Config {
                 checks.wrong(at, "no charger could connect", "there are no passwords", help);
             }
         }
+        if let Some(url) = &self.ocpp.forward
+            && url.is_secure
+            && self.ocpp.forward_ca_file.is_none()
+        {
+            let help = "name the certificates of its authority in `ocpp.forward_ca_file`";
+            checks.wrong(
+                ("ocpp", "forward"),
+                "the management system could not be recognised",
+                "wss:// needs them",
+                help,
+            );
+        }
         if self.ocpp.power_max_kw == 0 {
             checks.wrong(("ocpp", "power_max_kw"), "every reading would be suspect", "wanted at least 1", "");
         }
@@ -208,6 +220,7 @@ impl Config {
             ("tls", "chargers_ca_file", tls.chargers_ca_file.as_deref()),
             ("tls", "processors_ca_file", tls.processors_ca_file.as_deref()),
             ("ocpp", "passwords_file", self.ocpp.passwords_file.as_deref()),
+            ("ocpp", "forward_ca_file", self.ocpp.forward_ca_file.as_deref()),
             ("console", "token_file", self.console.token_file.as_deref()),
             ("tariffs", "folder", self.tariffs.folder.as_deref()),
         ];

@@ -4,6 +4,7 @@ use super::money::Amounts;
 use super::section::sections;
 use super::setting::{Limit, LogFormat, MinTls, Mode, Pattern, SeriesScope, ZoneName};
 use crate::payment::CredentialKind;
+use crate::transport::websocket::WebSocketUrl;
 use crate::units::{Currency, ProcessorId, SiteId, TariffId, TimeSpan};
 use std::fmt::Debug;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -86,6 +87,12 @@ sections! {
         passwords_file: Option<PathBuf> = None;
         /// The most power of a connector, in kilowatts: OCPP does not tell it. What is above it is suspect.
         power_max_kw: u16 = 350;
+        /// The management system behind the gate, such as ws://csms.example:9000/ocpp or wss://csms.example/ocpp: it gets what
+        /// is not about money, and calls the chargers. Each charger has its address below it, and shows the password there
+        /// that it has shown here.
+        forward: Option<WebSocketUrl> = None;
+        /// Certificates of the authorities by which a management system is recognised that is reached by wss://.
+        forward_ca_file: Option<PathBuf> = None;
     }
     /// The listener to which processors connect.
     Processors "processors" {

@@ -5,6 +5,7 @@ use crate::limits;
 use crate::payment::CredentialKind;
 use crate::tariff::zone_named;
 use crate::transport::resolve;
+use crate::transport::websocket::{UrlError, WebSocketUrl};
 use crate::units::screen::screen;
 use crate::units::{Currency, ProcessorId, SiteId, TariffId, TimeSpan};
 use std::fmt;
@@ -280,6 +281,16 @@ impl Setting for Pattern {
     }
     fn write(&self) -> Option<String> {
         quoted(&self.0)
+    }
+}
+
+impl Setting for WebSocketUrl {
+    fn read(value: &Value) -> Result<WebSocketUrl, String> {
+        const WANTED: &str = "an address such as \"ws://csms.example:9000/ocpp\"";
+        text(value, WANTED)?.parse().map_err(|error: UrlError| error.to_string())
+    }
+    fn write(&self) -> Option<String> {
+        quoted(&self.to_string())
     }
 }
 

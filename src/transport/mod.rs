@@ -31,7 +31,7 @@ pub use ocpp_end::{OcppEnd, OcppEnded, OcppRoom};
 pub use outgoing::{Ended, Outgoing, SendError};
 pub use signals::{Signals, Wish};
 pub use socket::{HandshakeError, Socket};
-pub use upgrade::{Denial, Grant, Opened, Upgrade, UpgradeError, Upgraded, Wanted, open_websocket};
+pub use upgrade::{Denial, Grant, Opened, Password, Upgrade, UpgradeError, Upgraded, Wanted, open_websocket};
 
 #[cfg(test)]
 mod tests;

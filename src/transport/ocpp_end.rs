@@ -94,6 +94,20 @@ impl OcppEnd {
         }
     }
 
+    /// The management system behind the gate is there, or away, or has sent something: `step` takes it.
+    pub fn behind(&mut self, step: impl FnOnce(&mut OcppLink, &mut Vec<String>), out: &mut Vec<u8>) {
+        let mut texts = Vec::new();
+        step(&mut self.link, &mut texts);
+        for text in texts {
+            self.websocket.sender().text(&text, out);
+        }
+    }
+
+    /// Texts for the management system, in their order.
+    pub fn texts_for_behind(&mut self) -> impl Iterator<Item = String> + '_ {
+        self.link.texts_for_behind()
+    }
+
     /// Writes the last frame: the gate closes the connection.
     pub fn close(&mut self, code: Code, out: &mut Vec<u8>) {
         let why = if code == Code::Replaced { CloseCode::GOING_AWAY } else { CloseCode::TRY_LATER };
@@ -131,7 +145,12 @@ impl OcppEnd {
         }
     }
 
-    fn closing(&mut self, outcome: Result<(), OcppError>, why: CloseCode, room: &mut OcppRoom) -> Result<(), OcppEnded> {
+    fn closing(
+        &mut self,
+        outcome: Result<(), OcppError>,
+        why: CloseCode,
+        room: &mut OcppRoom,
+    ) -> Result<(), OcppEnded> {
         outcome.map_err(|error| {
             self.websocket.sender().close(why, &error.to_string(), &mut room.reply);
             error.into()

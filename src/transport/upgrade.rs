@@ -5,6 +5,7 @@ use super::websocket::{CloseCode, End, HandshakeError, Request, WebSocket, refus
 use crate::message::PeerIdentity;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use zeroize::Zeroizing;
 
 /// Decides which requests for a WebSocket are granted. Called on a handshake thread; must not block.
 pub trait Upgrade: Send + Sync {
@@ -106,6 +107,18 @@ pub struct Upgraded {
     pub protocol: &'static str,
     /// Takes bytes, gives messages.
     pub websocket: WebSocket,
+    /// The password that the peer has shown.
+    pub password: Option<Password>,
+}
+
+/// A password, which never reaches a log and does not stay in memory.
+#[derive(Clone)]
+pub struct Password(pub Zeroizing<Vec<u8>>);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// Bytes read at once.
@@ -224,7 +237,8 @@ fn decide(
             request.accept(Some(grant.protocol), compression, answer);
             let websocket = WebSocket::new(End::Server, compression, upgrade.message_max(), 0);
             let protocol = grant.protocol;
-            Ok((grant, Upgraded { protocol, websocket }))
+            let password = request.basic.as_ref().map(|(_, password)| Password(password.clone().into()));
+            Ok((grant, Upgraded { protocol, websocket, password }))
         }
         Err(denial) => {
             match denial {

@@ -6,6 +6,7 @@ use super::data::Data;
 use super::gate::{Gate, StartError};
 use super::keys::{self, KeysError};
 use super::ocpp_admission::{Access, OcppAdmission};
+use super::ocpp_forwarding::Behind;
 use super::settings::{ListenerSettings, OcppListener, Settings};
 use super::tariff_resolver::Assigned;
 use crate::account;
@@ -30,6 +31,7 @@ use crate::transport::files::{FileError, make_private_folder};
 use crate::transport::pki::PkiError;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::tls::{self, Source, Tls, TlsError};
+use crate::transport::websocket::WebSocketUrl;
 use crate::transport::{Bounds, ConnectError, Connector, Trust, identity};
 use crate::units::{
     AccountId, Amount, ChargerId, Currency, PartitionId, PaymentId, Power, ProcessorId, TimeSpan, Timestamp,
@@ -59,7 +61,7 @@ pub struct DemoSettings {
 }
 
 /// The demonstration's listeners for chargers that speak OCPP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OcppSettings {
     /// Without TLS: every charger id is let in, with its password where there is a file `ocpp/<id>.password` (security
     /// profiles 0 and 1).
@@ -68,11 +70,13 @@ pub struct OcppSettings {
     pub tls: Option<SocketAddr>,
     /// The most power of a connector.
     pub power_max: Power,
+    /// The management system behind the gate, reached by ws://.
+    pub forward: Option<WebSocketUrl>,
 }
 
 impl Default for OcppSettings {
     fn default() -> OcppSettings {
-        OcppSettings { plain: None, tls: None, power_max: Power::from_watts(350_000).expect("fits") }
+        OcppSettings { plain: None, tls: None, power_max: Power::from_watts(350_000).expect("fits"), forward: None }
     }
 }
 
@@ -452,10 +456,11 @@ fn ocpp_listeners(
     settings: &DemoSettings,
     tls: &impl Fn(identity::ListenerKind) -> Result<Arc<Tls>, TlsError>,
 ) -> Result<Vec<OcppListener>, TlsError> {
-    let OcppSettings { plain, tls: secure, power_max } = settings.ocpp;
+    let OcppSettings { plain, tls: secure, power_max, forward } = settings.ocpp.clone();
+    let behind = forward.map(|url| Arc::new(Behind { url, connector: None }));
     let listener = |address, tls, access| {
         let admission = OcppAdmission { trust_domain: TRUST_DOMAIN.into(), access };
-        OcppListener { address, tls, admission, connections_max: 10_000, power_max }
+        OcppListener { address, tls, admission, connections_max: 10_000, power_max, behind: behind.clone() }
     };
     let passwords = settings.directory.join("ocpp");
     let plain = plain.map(|address| {

@@ -9,10 +9,12 @@ mod deflate;
 mod frame;
 mod handshake;
 mod link;
+mod url;
 
 pub use frame::{CloseCode, Violation};
 pub use handshake::{HEAD_MAX, HandshakeError, Request, Response, refuse, request};
 pub use link::{Incoming, Sender, WebSocket};
+pub use url::{UrlError, WebSocketUrl};
 
 /// Which end of a connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
