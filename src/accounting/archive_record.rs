@@ -12,7 +12,7 @@ use crate::payment::Payment;
 use crate::session::{Session, StopReason};
 use crate::stored::{self, Stored, StoredError, stored};
 use crate::tariff::{Tariff, TaxIncluded};
-use crate::units::{Amount, ChargerId, SessionId, Timestamp};
+use crate::units::{Amount, ChargerId, Cost, SessionId, Timestamp};
 use serde::Deserialize;
 
 /// A session as it is archived.
@@ -174,17 +174,19 @@ fn link(base: &str, session: SessionId) -> Option<String> {
 }
 
 /// What a session was priced at, with every line. A session that ended without energy costs nothing, whatever fee its
-/// tariff begins with.
+/// tariff begins with, and neither does one that is not paid for.
 ///
 /// # Errors
 /// [`BillingError`]: figures that contradict each other, which is a defect.
 pub fn priced(session: &Session, tariff: &Tariff) -> Result<Pricing, BillingError> {
     let mut pricing = Pricing::of(tariff, &session.rating, &session.segments, session.meter.at)?;
-    if let Some(ended) = session.ended().filter(|ended| ended.cost != pricing.gross) {
-        if ended.cost.parts() != 0 {
-            return Err(BillingError::Lines { lines: pricing.gross, total: ended.cost });
+    let nothing = || session.is_unpaid().then(|| Cost::zero(tariff.currency()));
+    let cost = session.ended().map(|ended| ended.cost).or_else(nothing);
+    if let Some(cost) = cost.filter(|cost| *cost != pricing.gross) {
+        if cost.parts() != 0 {
+            return Err(BillingError::Lines { lines: pricing.gross, total: cost });
         }
-        (pricing.net, pricing.gross) = (ended.cost, ended.cost);
+        (pricing.net, pricing.gross) = (cost, cost);
         pricing.lines.clear();
         pricing.vat.clear();
     }
@@ -289,5 +291,7 @@ pub const fn in_words(reason: StopReason) -> &'static str {
         StopReason::NoDecision => "no decision on the credential came in time",
         StopReason::NoProcessor => "no processor could be reached",
         StopReason::OtherCurrency => "the funds are in another currency than the tariff",
+        StopReason::NotAccepted => "no account and no processor takes the credential",
+        StopReason::Expired => "the card has expired",
     }
 }

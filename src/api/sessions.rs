@@ -37,8 +37,11 @@ pub struct SessionRow {
     pub ended_at: Option<String>,
     /// Why it ended.
     pub end_reason: Option<String>,
-    /// Energy that is billed.
+    /// Energy that is billed; of a session that is not paid for, what was reported and can be.
     pub energy_kwh: Decimal,
+    /// Energy that is kept for review: billed by an operator's order only.
+    #[serde(default)]
+    pub quarantined_kwh: Option<Decimal>,
     /// Readings recorded.
     pub readings: u32,
     /// The exact cost, VAT included.
@@ -60,7 +63,7 @@ pub struct SessionRow {
     /// The charger's name for it, or the number that the two know it by.
     #[serde(default)]
     pub transaction_id: String,
-    /// `estimated`: it ended without its charger.
+    /// `estimated`: it ended without its charger; `quarantined`: something that was reported of it is kept for review.
     #[serde(default)]
     pub flags: Vec<String>,
 }
@@ -274,6 +277,7 @@ fn row(session: &SessionSummary, archived: bool) -> SessionRow {
         ended_at: ended.map(|ended| ended.at.to_string()),
         end_reason: ended.map(|ended| archive_record::in_words(ended.reason).to_owned()),
         energy_kwh: session.energy.kwh(),
+        quarantined_kwh: session.kept.map(crate::units::Energy::kwh),
         readings: session.readings,
         cost: session.cost.map(|cost| cost.major()).unwrap_or_default(),
         held: session.held.major(),
@@ -289,7 +293,8 @@ fn row(session: &SessionSummary, archived: bool) -> SessionRow {
 
 fn flags(session: &SessionSummary) -> Vec<String> {
     let estimated = session.ended.is_some_and(|ended| ended.reason.is_estimate());
-    estimated.then(|| "estimated".to_owned()).into_iter().collect()
+    let flags = [(estimated, "estimated"), (session.kept.is_some(), "quarantined")];
+    flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag.to_owned()).collect()
 }
 
 fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSheet, BillingError> {

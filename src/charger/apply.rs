@@ -50,7 +50,7 @@ pub fn apply(charger: &mut Charger, event: &Event) {
             }
         }
         Event::StartRefused { key, mark, code } => {
-            charger.remember(Begun { key: *key, mark: *mark, refused: Some(*code), estimated: false });
+            charger.refuse(*key, *mark, *code);
         }
     }
 }

@@ -100,7 +100,7 @@ pub enum Event {
         /// The charger's number for it.
         key: SessionKey,
     },
-    /// A beginning that the gate has numbered is refused, and opened no session. Journaled: its number is used up.
+    /// A beginning that the gate has numbered is refused. Journaled where it opened no session: its number is used up.
     StartRefused {
         /// The number.
         key: SessionKey,

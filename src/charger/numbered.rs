@@ -69,7 +69,7 @@ pub struct Begun {
     pub key: SessionKey,
     /// How it is recognised.
     pub mark: Mark,
-    /// It opened no session: the number of the code for which it was refused.
+    /// It was refused: the number of the code.
     pub refused: Option<u16>,
     /// Its session ended on an estimate, which later messages correct.
     pub estimated: bool,
@@ -95,7 +95,7 @@ impl Charger {
         numbered.begun.retain(|known| {
             known.refused.is_some() || self.open_session(known.key).is_some() || self.past_session(known.key).is_some()
         });
-        let refused = |known: &Begun| known.refused.is_some();
+        let refused = |known: &Begun| known.refused.is_some() && self.open_session(known.key).is_none();
         while numbered.begun.iter().filter(|known| refused(known)).count() >= KEYS_REMEMBERED {
             if let Some(oldest) = numbered.begun.iter().position(refused) {
                 numbered.begun.remove(oldest);
@@ -104,6 +104,15 @@ impl Charger {
         debug_assert!(numbered.begun.len() <= 2 * KEYS_REMEMBERED_MAX, "bounded by the sessions that are remembered");
         numbered.begun.push(begun);
         self.numbered = Some(numbered);
+    }
+
+    /// The beginning with this number is refused: it is remembered, if it is not yet.
+    pub(super) fn refuse(&mut self, key: SessionKey, mark: Mark, code: u16) {
+        let mut begun = self.numbered.iter_mut().flat_map(|numbered| &mut numbered.begun);
+        match begun.find(|begun| begun.key == key) {
+            Some(begun) => begun.refused = Some(code),
+            None => self.remember(Begun { key, mark, refused: Some(code), estimated: false }),
+        }
     }
 
     /// The session with this number ended on an estimate, or the charger's own end has come.
@@ -124,7 +133,7 @@ pub enum Recognised {
     Open(SessionKey),
     /// That of a session that is over.
     Past(PastSession),
-    /// One that was refused, for this code, and opened no session.
+    /// One that was refused, for this code.
     Refused(SessionKey, u16),
 }
 

@@ -91,6 +91,7 @@ codes! {
     Busy = 315, "the gate takes no new sessions now; try again later";
     SessionEnded = 316, "the session of this start is over";
     OtherCurrency = 317, "the credential is good, but its funds are in another currency than the tariff";
+    CredentialExpired = 318, "the card has expired";
 
     // 400: a reading or a stop is refused. Up to 403, and 409: nothing is recorded. 405 to 408: it is recorded and
     // acknowledged, but suspect and not billed; the next one continues after it.

@@ -43,6 +43,8 @@ pub fn of_refused_start(reason: StopReason) -> Code {
         StopReason::NoDecision => Code::OutcomeUnknown,
         StopReason::NoProcessor => Code::NoProcessor,
         StopReason::OtherCurrency => Code::OtherCurrency,
+        StopReason::NotAccepted => Code::CredentialNotAccepted,
+        StopReason::Expired => Code::CredentialExpired,
         StopReason::Operator | StopReason::Driver => Code::OutOfService,
         StopReason::Local
         | StopReason::Unplugged
@@ -57,6 +59,21 @@ pub fn of_refused_start(reason: StopReason) -> Code {
         | StopReason::Silence
         | StopReason::Omitted => Code::SessionEnded,
     }
+}
+
+/// The reason of a session that was refused for this code, where such a session has its energy recorded. The others are refused
+/// for what their start says, or because too many were.
+pub fn reason_of_refusal(code: Code) -> Option<StopReason> {
+    Some(match code {
+        Code::CredentialDeclined => StopReason::Declined,
+        Code::CredentialNotAccepted | Code::CardNumber => StopReason::NotAccepted,
+        Code::CredentialExpired => StopReason::Expired,
+        Code::FundsInsufficient => StopReason::NoFunds,
+        Code::NoProcessor | Code::Busy => StopReason::NoProcessor,
+        Code::OutcomeUnknown => StopReason::NoDecision,
+        Code::OtherCurrency => StopReason::OtherCurrency,
+        _ => return None,
+    })
 }
 
 /// Why the gate stops the energy.
@@ -81,7 +98,9 @@ pub fn order(reason: StopReason) -> StopOrder {
         | StopReason::NoFunds
         | StopReason::NoDecision
         | StopReason::NoProcessor
-        | StopReason::OtherCurrency => StopOrder::AuthorizationLost,
+        | StopReason::OtherCurrency
+        | StopReason::NotAccepted
+        | StopReason::Expired => StopOrder::AuthorizationLost,
     }
 }
 

@@ -37,6 +37,12 @@ pub(super) fn session(event: &Event, session: &Session) {
             let (amount_minor, currency) = (captured.minor, captured.currency.code());
             tracing::info!(session = %id, %charger, amount_minor, currency, "a session is settled");
         }
+        Event::Quarantined { cause, .. } => {
+            tracing::warn!(session = %id, %charger, ?cause, "a session is not paid for: its energy is kept for review");
+        }
+        Event::Ruled(ruled) => {
+            tracing::info!(session = %id, %charger, ruling = %ruled.ruling, "energy that was kept for review is decided on");
+        }
         Event::Opened(_)
         | Event::Metered(_)
         | Event::RegisterJumped(_)

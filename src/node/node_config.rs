@@ -48,6 +48,12 @@ impl NodeConfig {
         self.credentials.refuses(credential)
     }
 
+    /// Why no session begins with a credential: it must not enter, or it is blocked, with the account that it paid from.
+    pub fn turns_away(&self, credential: &Credential) -> Option<Code> {
+        let is_blocked = || self.credentials.links().is_blocked(self.mark(credential));
+        self.refuses(credential).or_else(|| is_blocked().then_some(Code::CredentialDeclined))
+    }
+
     /// The credential, sealed for a payment, as it is stored.
     pub fn seal(&self, payment: PaymentId, credential: Credential) -> Credential {
         self.credentials.seal(payment, credential, &self.random)

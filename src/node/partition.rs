@@ -96,6 +96,8 @@ impl Tally {
             | Event::Payment(_)
             | Event::Corrected(_)
             | Event::Decided(_)
+            | Event::Quarantined { .. }
+            | Event::Ruled(_)
             | Event::Restored(_) => {}
         }
     }

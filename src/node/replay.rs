@@ -1,5 +1,6 @@
 //! Rebuilds a shard from its records: applies events, without decisions and outputs.
 
+use super::codes;
 use super::fact::Fact;
 use super::hosted::Slot;
 use super::partition::Partition;
@@ -117,12 +118,26 @@ pub(super) fn charger_fact(event: &session::Event, session: &Session) -> Option<
             key: session.key,
             at: ended.known_at,
             sequence: session.meter.sequence,
-            refused: !ended.admitted,
+            refused: !ended.admitted && counts_as_refused(session),
             estimated: ended.reason.is_estimate(),
         }),
+        session::Event::Quarantined { cause, .. } => {
+            let origin = session.origin.as_ref()?;
+            let mark = charger::Mark { exact: origin.mark.0, loose: origin.mark.1 };
+            let code = codes::of_refused_start(cause.refused()?).number();
+            Some(charger::Event::StartRefused { key: session.key, mark, code })
+        }
         session::Event::Closed { .. } => Some(charger::Event::SessionClosed { key: session.key }),
         _ => None,
     }
+}
+
+/// Whether a session that was not admitted had a credential that a charger should not present again and again.
+fn counts_as_refused(session: &Session) -> bool {
+    !matches!(
+        session.quarantine().map(|quarantine| quarantine.cause),
+        Some(session::Cause::Orphan | session::Cause::Refused(session::StopReason::NotAccepted))
+    )
 }
 
 /// The fact for a charger that a session of it opened.

@@ -185,7 +185,7 @@ impl HostedSession {
     /// When the funds are to be checked although no good reading has arrived.
     fn watch_deadline(&self) -> Option<Mono> {
         match &self.state.stage {
-            Stage::Charging { stop_asked: None, .. } => {
+            Stage::Charging { stop_asked: None, .. } if !self.state.is_unpaid() => {
                 let wait = TimeSpan::from_ms(self.policy.stop_latency.ms().saturating_mul(2) / 3);
                 Some(self.compared.after(wait))
             }
@@ -248,7 +248,11 @@ impl Hostable for HostedSession {
                 self.silent_before_s = self.silent_at(now);
                 command
             }
-            Command::Authorize { .. } | Command::Omitted | Command::Payment(_) | Command::StopBy(_) => command,
+            Command::Authorize { .. }
+            | Command::Omitted
+            | Command::Quarantine(_)
+            | Command::Payment(_)
+            | Command::StopBy(_) => command,
         };
         let decision = session::decide(&self.state, command, &self.surroundings(now, node_config));
         let admitted = !matches!(self.state.stage, Stage::Authorizing);

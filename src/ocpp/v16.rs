@@ -108,6 +108,7 @@ fn token_status(refused: Option<Code>) -> &'static str {
     match refused {
         None => "Accepted",
         Some(Code::CredentialDeclined | Code::FundsInsufficient | Code::OtherCurrency) => "Blocked",
+        Some(Code::CredentialExpired) => "Expired",
         Some(Code::ConnectorOccupied) => "ConcurrentTx",
         Some(_) => "Invalid",
     }

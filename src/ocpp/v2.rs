@@ -136,6 +136,7 @@ fn token_info(token: &TokenAnswer, now: Timestamp) -> Value {
     let status = match token.refused {
         None => "Accepted",
         Some(Code::CredentialDeclined) => "Blocked",
+        Some(Code::CredentialExpired) => "Expired",
         Some(Code::FundsInsufficient) => "NoCredit",
         Some(Code::CredentialNotAccepted) => "Unknown",
         Some(Code::ConnectorOccupied) => "ConcurrentTx",

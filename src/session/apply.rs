@@ -1,7 +1,8 @@
 //! Applies a fact to a session's state. Never fails.
 
-use super::{Event, Metered, Session, Stage};
+use super::{Event, Metered, Quarantine, Session, Stage};
 use crate::payment;
+use crate::units::Amount;
 
 /// Folds one fact into the state.
 pub fn apply(session: &mut Session, event: &Event) {
@@ -44,6 +45,15 @@ pub fn apply(session: &mut Session, event: &Event) {
             if let payment::Event::Settled { at, .. } = &**event {
                 session.outcome.get_or_insert_default().settled_at.get_or_insert(*at);
             }
+        }
+        Event::Quarantined { cause, at: _ } => {
+            session.outcome.get_or_insert_default().quarantine = Some(Quarantine { cause: *cause, ruled: None });
+            let limit = Amount::zero(session.payment.currency());
+            session.stage = Stage::Charging { limit, stop_asked: cause.refused() };
+        }
+        Event::Ruled(ruled) => {
+            let quarantine = &mut session.outcome.get_or_insert_default().quarantine;
+            quarantine.get_or_insert(Quarantine::DOUBTED).ruled = Some(*ruled);
         }
         Event::Closed { at: _ } => {
             let ended = session.ended().copied().expect("a session ends before it closes");

@@ -2,7 +2,7 @@
 
 use super::{
     Command, Context, Decision, Doubt, Effect, Ended, Event, Metered, Rejection, SequenceOrder, Session, Stage, Stop,
-    StopReason, Verdict, funds, money, plausible, resume, unnumbered,
+    StopReason, Verdict, funds, money, plausible, quarantine, resume, unnumbered,
 };
 use crate::payment;
 use crate::tariff::{Rating, Slices};
@@ -11,6 +11,15 @@ use crate::units::{Cost, Energy, MeterReading, TimeSpan, Timestamp};
 /// Decides one command.
 pub fn decide(session: &Session, command: Command, ctx: &Context<'_>) -> Decision {
     match command {
+        Command::Sample(reading) if session.is_unpaid() => quarantine::sample(session, &reading, ctx),
+        Command::End { last, reason } if session.is_unpaid() => quarantine::end(session, last, reason, ctx),
+        Command::RepeatStart | Command::Reconnected | Command::Resume if session.is_unpaid() => {
+            quarantine::repeat(session, &command)
+        }
+        Command::Omitted if session.is_unpaid() => quarantine::give_up(session, StopReason::Omitted, ctx),
+        Command::Wake { silent: true, .. } if session.is_unpaid() => {
+            quarantine::give_up(session, StopReason::Silence, ctx)
+        }
         Command::Authorize { credential, route } => money::authorize(session, credential, route, ctx),
         Command::RepeatStart => repeat_start(session),
         Command::PresentAnotherCredential { credential, route } => money::tap(session, credential, route, ctx),
@@ -27,6 +36,7 @@ pub fn decide(session: &Session, command: Command, ctx: &Context<'_>) -> Decisio
             stop_came(session, &Stop { last, reason }, ctx)
         }
         Command::Payment(command) => money::step(session, *command, ctx),
+        Command::Quarantine(cause) => quarantine::begin(session, cause, ctx),
         Command::Wake { silent, quiet } => wake(session, silent, quiet, ctx),
         Command::StopBy(reason) => stop_by(session, reason, ctx),
         Command::Resume => resume::resume(session, ctx),
@@ -252,15 +262,19 @@ enum Last {
     Yes,
 }
 
+/// Checks a reading that is next in sequence: by how much the register jumped before it, if it did.
+pub(super) fn judge(session: &Session, reading: &MeterReading, ctx: &Context<'_>) -> Result<Option<Energy>, Doubt> {
+    plausible::reading(reading, ctx.now.wall, ctx.policy)?;
+    match unnumbered::base(session, reading).unwrap_or_else(|| session.meter.judge(reading, session.power_max)) {
+        Verdict::Good => Ok(None),
+        Verdict::Jumped(jump) => Ok(Some(jump)),
+        Verdict::Suspect(doubt) => Err(doubt),
+    }
+}
+
 /// Checks and prices a reading that is next in sequence.
 fn price(session: &Session, reading: &MeterReading, last: Last, ctx: &Context<'_>) -> Result<Priced, Doubt> {
-    plausible::reading(reading, ctx.now.wall, ctx.policy)?;
-    let jumped =
-        match unnumbered::base(session, reading).unwrap_or_else(|| session.meter.judge(reading, session.power_max)) {
-            Verdict::Good => None,
-            Verdict::Jumped(jump) => Some(jump),
-            Verdict::Suspect(doubt) => return Err(doubt),
-        };
+    let jumped = judge(session, reading, ctx)?;
     let energy = session.meter.counted_after(jumped, reading.register).ok_or(Doubt::Unpriceable)?;
     let counted = MeterReading { register: energy, ..*reading };
     let slices = match last {

@@ -27,6 +27,7 @@ mod meter;
 mod metered;
 mod money;
 mod plausible;
+mod quarantine;
 mod resume;
 mod state;
 mod unnumbered;
@@ -38,6 +39,7 @@ pub use funds::first_hold;
 pub use meter::{Doubt, Meter, SequenceOrder, Verdict};
 pub use metered::Metered;
 pub use plausible::start as check_start;
+pub use quarantine::{Cause, Quarantine, Ruled, Ruling};
 pub use state::{Ended, Session, Stage};
 
 use crate::machine;
@@ -97,6 +99,8 @@ pub enum Command {
         /// Time without a good reading, when the funds are to be checked.
         quiet: Option<TimeSpan>,
     },
+    /// Of a session whose charger does not number its readings: what is reported of it is kept, and costs nothing by itself.
+    Quarantine(Cause),
     /// Ends the session without the charger.
     StopBy(StopReason),
     /// The process began anew, and the session was rebuilt from its facts.
@@ -236,6 +240,10 @@ pub enum StopReason {
     Omitted = 25,
     /// The account or card has not enough money.
     NoFunds = 35,
+    /// No account and no processor takes the credential.
+    NotAccepted = 36,
+    /// The card has expired.
+    Expired = 37,
 }
 
 stored!(enum StopReason {
@@ -260,6 +268,8 @@ stored!(enum StopReason {
     34: OtherCurrency,
     25: Omitted,
     35: NoFunds,
+    36: NotAccepted,
+    37: Expired,
 });
 
 impl StopReason {
@@ -315,6 +325,15 @@ pub enum Event {
     Corrected(Box<Ended>),
     /// The session ends, and with it is decided what the time was in which its register stood still up to the last reading.
     Decided(Slices),
+    /// Energy may flow that no one has agreed to pay for: what is reported from here on is kept, and costs nothing by itself.
+    Quarantined {
+        /// Why.
+        cause: Cause,
+        /// When.
+        at: Timestamp,
+    },
+    /// It is decided what becomes of the energy that is kept.
+    Ruled(Ruled),
 }
 
 stored!(enum Event {
@@ -330,6 +349,8 @@ stored!(enum Event {
     9: Restored(session),
     10: Corrected(ended),
     11: Decided(slices),
+    12: Quarantined { 0: cause, 1: at },
+    13: Ruled(ruled),
 });
 
 /// An action that becomes due once the session's facts are durable.

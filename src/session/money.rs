@@ -4,7 +4,7 @@
 //! the session reacts in the same decision, so that both are journaled together or not at all.
 
 use super::decide::{Final, repeat_start};
-use super::{Context, Decision, Effect, Event, Route, Session, Stage, StopReason, first_hold, funds};
+use super::{Cause, Context, Decision, Effect, Event, Route, Session, Stage, StopReason, first_hold, funds};
 use crate::payment::{self, Credential, DeclineClass, Extent, Ordinal, Payment, VoidReason};
 use crate::units::Amount;
 use smallvec::SmallVec;
@@ -14,6 +14,12 @@ const OTHER_CURRENCY: &str = "currency_differs";
 
 /// The code with which an account refuses what it has no money for.
 const NO_FUNDS: &str = "no_funds";
+
+/// The code of a decline of a card that has expired.
+const EXPIRED: &str = "expired_card";
+
+/// The same as a response code of ISO 8583.
+const EXPIRED_ISO_8583: &str = "54";
 
 /// Requests the first hold. A stand-in whose floor would not even pay for stopping again is not begun.
 pub(super) fn authorize(session: &Session, credential: Credential, route: Route, ctx: &Context<'_>) -> Decision {
@@ -213,6 +219,7 @@ fn conclude_authorization(
                 let reason = match &*decline.code {
                     OTHER_CURRENCY => StopReason::OtherCurrency,
                     NO_FUNDS => StopReason::NoFunds,
+                    EXPIRED | EXPIRED_ISO_8583 => StopReason::Expired,
                     _ => StopReason::Declined,
                 };
                 (reason, soft.then_some(*operation))
@@ -264,10 +271,15 @@ fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, ctx: &Context
     })
 }
 
-/// There will be no energy: the session ends before it began, and the reserved amount is released.
+/// There will be no energy that is paid for: the session ends before it began, and the reserved amount is released. A charger
+/// whose sessions the gate numbers reports the end of a refused one, and maybe energy: such a session goes on without money.
 fn give_up(session: &Session, payment: &Payment, reason: StopReason, ctx: &Context<'_>) -> Decision {
-    let fact = Final::without_energy(session, reason, ctx).ended(ctx);
-    let mut decision = Decision::event(Event::Ended(Box::new(fact)));
+    let goes_on = session.origin.is_some();
+    let mut decision = if goes_on {
+        Decision::event(Event::Quarantined { cause: Cause::Refused(reason), at: ctx.now.wall })
+    } else {
+        Decision::event(Event::Ended(Box::new(Final::without_energy(session, reason, ctx).ended(ctx))))
+    };
     let mut settled = payment.is_settled();
     if payment.authorized().minor > 0 && !payment.is_ending() {
         let command = payment::Command::Release(VoidReason::PartialTooSmall);
@@ -278,7 +290,11 @@ fn give_up(session: &Session, payment: &Payment, reason: StopReason, ctx: &Conte
         decision.effects.extend(released.effects);
     }
     let decision = decision.and_effect(Effect::StartRejected(reason));
-    if settled { decision.and_event(Event::Closed { at: ctx.now.wall }).and_effect(Effect::Archive) } else { decision }
+    if settled && !goes_on {
+        decision.and_event(Event::Closed { at: ctx.now.wall }).and_effect(Effect::Archive)
+    } else {
+        decision
+    }
 }
 
 /// The funds changed while energy flows: sends the charger its new limit, or stops it.

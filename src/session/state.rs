@@ -1,6 +1,6 @@
 //! State of a session. Each stage has exactly the data that is legal in it.
 
-use super::{Meter, Opening, Origin, StopReason};
+use super::{Meter, Opening, Origin, Quarantine, StopReason};
 use crate::billing::invoice::Issued;
 use crate::payment::{Payment, Shown};
 use crate::stored::stored;
@@ -42,7 +42,7 @@ pub struct Session {
     pub payment: Payment,
     /// Where it stands.
     pub stage: Stage,
-    /// The result: empty while energy flows.
+    /// The result: empty while energy flows that is paid for.
     pub(super) outcome: Option<Box<Outcome>>,
     /// Where the gate numbers the session: how it began.
     #[serde(skip)]
@@ -55,14 +55,16 @@ stored!(struct Session {
     15: origin or None,
 });
 
-/// The result of a session.
+/// The result of a session, and what is special about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub(super) settled_at: Option<Timestamp>,
     pub(super) documents: Vec<Issued>,
+    #[serde(skip)]
+    pub(super) quarantine: Option<Quarantine>,
 }
 
-stored!(struct Outcome { 0: settled_at, 1: documents });
+stored!(struct Outcome { 0: settled_at, 1: documents, 2: quarantine or None });
 
 /// Where a session stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -385,7 +385,7 @@ fn an_account_with_one_euro_is_stopped_before_its_money_ends() {
     let session = gate.closed_session_of("CP-POOR");
     let captured = session["captured"].as_str().unwrap();
     assert!(("0.60".."1.01").contains(&captured), "{session}");
-    for (token, status) in [("ACCT-NONE", "Blocked"), ("RFID-BLOCKED", "Invalid"), ("NOBODY", "Invalid")] {
+    for (token, status) in [("ACCT-NONE", "Blocked"), ("RFID-BLOCKED", "Blocked"), ("NOBODY", "Invalid")] {
         let started = in_runtime(async {
             let mut charger = Charger::dial(gate.plain, "CP-NONE", "ocpp1.6").await;
             charger.starts(token, &now()).await

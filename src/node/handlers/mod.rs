@@ -27,6 +27,7 @@ pub(super) mod settlements;
 mod starts;
 pub(super) mod top_ups;
 mod unnumbered;
+mod unpaid;
 
 use crate::account;
 use crate::node::delivery::Delivery;

@@ -12,9 +12,10 @@ use crate::node::partition::Partition;
 use crate::node::replay::opened_fact;
 use crate::node::routing;
 use crate::node::session::{HostedSession, Pricing};
+use crate::node::tariff_assignment::TariffAssignment;
 use crate::session::{self, Command, Opening, Origin, Router, Session, Stage};
 use crate::tariff::Rating;
-use crate::units::{Energy, Power, SessionId, SessionKey};
+use crate::units::{ChargerId, ConnectorId, Energy, Power, SessionId, SessionKey, Timestamp};
 
 /// A start that its charger admits.
 pub(super) struct Admitted<'a> {
@@ -31,7 +32,7 @@ pub(super) type Refused = (Code, String);
 
 /// A start: admitted as a new session, recognised as a repetition, or refused.
 pub(super) fn start(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, start: StartSession) {
-    if let Some(code) = delivery.node_config.refuses(&start.credential) {
+    if let Some(code) = delivery.node_config.turns_away(&start.credential) {
         return refuse(delivery, partition, slot, start.session, code);
     }
     let id = SessionId::new(delivery.now.wall, partition.id, (delivery.node_config.random)());
@@ -88,29 +89,82 @@ pub(super) fn open(
     admitted: Admitted<'_>,
 ) -> Result<(), Refused> {
     let Admitted { id, start, power_max, origin } = admitted;
-    let refused = |code: Code| (code, code.meaning().to_owned());
     let Some(hosted) = partition.chargers.get(slot) else { return Ok(()) };
     let charger = hosted.state().id.clone();
-    let (policy, may_be_late) = (&delivery.node_config.policy, origin.is_some());
-    if let Err(doubt) = session::check_start(start.at, start.register, delivery.now.wall, policy, may_be_late) {
-        let text = format!("{doubt}: the start says {}, the gate's clock {}", start.at, delivery.now.wall);
-        return Err((Code::StartImplausible, text));
-    }
-    let place = delivery.node_config.tariffs.place(&charger, start.connector, start.at).map_err(refused)?;
-    let amount = session::first_hold(&place.tariff, &delivery.node_config.policy.of_tariff(&place.tariff));
     let fingerprint = delivery.node_config.fingerprint(&start.credential);
+    let new = New { id, at: start.at, connector: start.connector, key: start.session, register: start.register };
+    let place = place(delivery, &charger, &new, origin.is_some())?;
+    let amount = session::first_hold(&place.tariff, &delivery.node_config.policy.of_tariff(&place.tariff));
     let route = delivery.node_config.route(&charger, (&start.credential, &fingerprint), amount, &[]);
     let route = route.map_err(|reason| (routing::code_of(reason), reason.to_string()))?;
-    let rating = Rating::open(&place.tariff, &place.zone, start.at, Energy::ZERO);
-    let rating = rating.map_err(|_| refused(Code::NoTariff))?;
+    let known = Known { charger, power_max, fingerprint, origin };
+    let cell = insert(delivery, partition, slot, new, (known, place))?;
+    let credential = delivery.node_config.seal(id.payment(), start.credential.clone());
+    sessions::deliver(delivery, partition, cell, Command::Authorize { credential, route });
+    Ok(())
+}
+
+/// A session that opens: what its charger says of it.
+pub(super) struct New {
+    pub id: SessionId,
+    pub at: Timestamp,
+    pub connector: ConnectorId,
+    pub key: SessionKey,
+    pub register: Energy,
+}
+
+/// The rest of what is fixed for its whole life.
+pub(super) struct Known {
+    pub charger: ChargerId,
+    pub power_max: Power,
+    /// How its credential is shown.
+    pub fingerprint: Box<str>,
+    pub origin: Option<Box<Origin>>,
+}
+
+/// The tariff of a session that opens, after a check of what its charger says.
+///
+/// # Errors
+/// Why there can be no session; nothing has changed.
+pub(super) fn place(
+    delivery: &Delivery<'_>,
+    charger: &ChargerId,
+    new: &New,
+    may_be_late: bool,
+) -> Result<TariffAssignment, Refused> {
+    let node_config = delivery.node_config;
+    let checked = session::check_start(new.at, new.register, delivery.now.wall, &node_config.policy, may_be_late);
+    if let Err(doubt) = checked {
+        let text = format!("{doubt}: the start says {}, the gate's clock {}", new.at, delivery.now.wall);
+        return Err((Code::StartImplausible, text));
+    }
+    let place = node_config.tariffs.place(charger, new.connector, new.at);
+    place.map_err(|code| (code, code.meaning().to_owned()))
+}
+
+/// Puts a session into a cell, and journals that it exists. Nothing is requested for it yet.
+///
+/// # Errors
+/// Its tariff cannot price it; nothing has changed.
+pub(super) fn insert(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    slot: Slot,
+    new: New,
+    (known, place): (Known, TariffAssignment),
+) -> Result<Slot, Refused> {
+    let New { id, at, connector, key, register } = new;
+    let Known { charger, power_max, fingerprint, origin } = known;
+    let rating = Rating::open(&place.tariff, &place.zone, at, Energy::ZERO);
+    let rating = rating.map_err(|_| (Code::NoTariff, Code::NoTariff.meaning().to_owned()))?;
     let opening = Opening {
         id,
         charger,
-        connector: start.connector,
-        key: start.session,
-        at: start.at,
+        connector,
+        key,
+        at,
         received_at: delivery.now.wall,
-        register: start.register,
+        register,
         power_max,
         tariff: place.tariff.hash(),
         zone: place.zone_name,
@@ -138,9 +192,7 @@ pub(super) fn open(
     partition.tally.count(&opened);
     sessions::append(delivery, id, &opened);
     sessions::project(partition, slot, cell, &fact);
-    let credential = delivery.node_config.seal(id.payment(), start.credential.clone());
-    sessions::deliver(delivery, partition, cell, Command::Authorize { credential, route });
-    Ok(())
+    Ok(cell)
 }
 
 fn refuse(delivery: &mut Delivery<'_>, partition: &Partition, slot: Slot, session: SessionKey, code: Code) {

@@ -3,7 +3,7 @@
 //! How beginnings are recognised is the charger's ([`crate::charger::recognise`]), where a reading belongs the session's.
 
 use super::starts::{Admitted, Refused};
-use super::{chargers, sessions, starts};
+use super::{chargers, sessions, starts, unpaid};
 use crate::charger::{self, Charger, Description, Mark, PastSession, Recognised};
 use crate::journal::RecordKind;
 use crate::message::{Answer, Begin, Bill, Code, Limit, SessionName, StartSession, Ticket, ToCharger, Unnumbered};
@@ -17,7 +17,7 @@ use crate::node::partition::Partition;
 use crate::node::reply::Ordered;
 use crate::node::routing;
 use crate::payment::Credential;
-use crate::session::{self, Command, Origin, Router, Stage};
+use crate::session::{self, Cause, Command, Router, Stage};
 use crate::units::{AccountId, ConnectorId, Energy, PartitionId, SessionId, SessionKey};
 
 /// A message of a charger whose sessions the gate numbers.
@@ -97,7 +97,7 @@ pub(super) fn would_refuse(
     credential: &Credential,
 ) -> Option<Code> {
     let node_config = delivery.node_config;
-    if let Some(code) = node_config.refuses(credential) {
+    if let Some(code) = node_config.turns_away(credential) {
         return Some(code);
     }
     let charger = &partition.chargers.get(slot)?.state().id;
@@ -206,9 +206,16 @@ fn begin_new(
     if let Some(cell) = left {
         sessions::deliver(delivery, partition, cell, Command::Omitted);
     }
-    if let Err(refused) = admit(delivery, partition, slot, begin, (key, mark)) {
-        let code = refused.0.number();
-        note_refused(delivery, partition, slot, &charger::Event::StartRefused { key, mark, code });
+    if let Err(refused) = admit(delivery, partition, slot, &begin, (key, mark)) {
+        let code = refused.0;
+        // Its charger may give energy all the same: what it reports has a session.
+        let cause = codes::reason_of_refusal(code).map(Cause::Refused);
+        let kept =
+            cause.is_some_and(|cause| unpaid::refused(delivery, partition, slot, (&begin, key, mark), cause).is_ok());
+        if !kept {
+            let code = code.number();
+            note_refused(delivery, partition, slot, &charger::Event::StartRefused { key, mark, code });
+        }
         starts::refuse_with(delivery, partition, slot, key, refused);
     }
 }
@@ -218,34 +225,23 @@ fn admit(
     delivery: &mut Delivery<'_>,
     partition: &mut Partition,
     slot: Slot,
-    begin: Begin,
+    begin: &Begin,
     (key, mark): (SessionKey, Mark),
 ) -> Result<(), Refused> {
     let refused = |code: Code| (code, code.meaning().to_owned());
-    let Some(credential) = begin.credential else { return Err(refused(Code::CredentialNotAccepted)) };
-    if let Some(code) = delivery.node_config.refuses(&credential) {
-        return Err(refused(code));
-    }
     let connector = charger::Connector { id: begin.connector, power_max: begin.power_max };
     describe(delivery, partition, slot, connector);
     let id = SessionId::new(delivery.now.wall, partition.id, (delivery.node_config.random)());
-    let start = StartSession {
-        session: key,
-        connector: begin.connector,
-        credential,
-        at: begin.at,
-        register: begin.register.unwrap_or(Energy::ZERO),
-    };
-    let origin = Origin {
-        protocol: begin.protocol,
-        name: begin.name,
-        mark: (mark.exact, mark.loose),
-        lacks_register: begin.register.is_none(),
-    };
     let command = charger::Command::Start { key, connector: begin.connector, proposed: id, is_made_here: true };
     match chargers::deliver(delivery, partition, slot, command).into_iter().next() {
         Some(charger::Effect::OpenSession { power_max }) => {
-            let origin = Some(Box::new(origin));
+            let Some(credential) = begin.credential.clone() else { return Err(refused(Code::CredentialNotAccepted)) };
+            if let Some(code) = delivery.node_config.turns_away(&credential) {
+                return Err(refused(code));
+            }
+            let register = begin.register.unwrap_or(Energy::ZERO);
+            let start = StartSession { session: key, connector: begin.connector, credential, at: begin.at, register };
+            let origin = Some(Box::new(unpaid::origin(begin, mark)));
             starts::open(delivery, partition, slot, Admitted { id, start: &start, power_max, origin })
         }
         Some(charger::Effect::Refuse(rejection)) => Err((codes::of_charger(rejection), rejection.to_string())),
@@ -339,6 +335,7 @@ fn bill(partition: &Partition, slot: Slot, name: &SessionName) -> Option<Bill> {
     let hosted = partition.sessions.get(partition.find_session(id)?)?;
     let (state, tariff) = (hosted.state(), hosted.tariff());
     let (cost, is_final) = match &state.stage {
+        _ if state.is_unpaid() => return None,
         Stage::Authorizing => return None,
         Stage::Charging { .. } => (state.rating.running(tariff).ok()?.round(tariff.rounding()).ok()?, false),
         Stage::Settling(ended) | Stage::Closed(ended) if ended.admitted => (ended.payable, true),

@@ -60,9 +60,9 @@ pub fn state_name(session: &Session) -> &'static str {
     }
 }
 
-/// Whether it ended without having been admitted.
+/// Whether it ended without having been admitted, and without energy.
 fn is_refused(session: &Session) -> bool {
-    matches!(&session.stage, Stage::Closed(ended) if !ended.admitted)
+    matches!(&session.stage, Stage::Closed(ended) if !ended.admitted) && session.kept_energy().is_none()
 }
 
 /// The charger's name for a session, or the number that the two know it by.
@@ -100,6 +100,8 @@ pub struct SessionSummary {
     pub held: Amount,
     /// Taken.
     pub captured: Amount,
+    /// Energy that is kept for review, if any is.
+    pub kept: Option<Energy>,
     /// What its charger speaks.
     pub protocol: Protocol,
     /// The charger's name for it, or the number that the two know it by.
@@ -110,7 +112,10 @@ impl SessionSummary {
     /// Of a session; while it runs, its cost follows from its tariff.
     pub fn of(session: &Session, tariff: Option<&Tariff>) -> SessionSummary {
         let ended = session.ended().copied();
-        let running = || tariff.and_then(|tariff| session.rating.total(tariff).ok()).map(|total| total.incl_vat);
+        let running = || match tariff? {
+            tariff if session.is_unpaid() => Some(Cost::zero(tariff.currency())),
+            tariff => session.rating.total(tariff).ok().map(|total| total.incl_vat),
+        };
         SessionSummary {
             id: session.id,
             state: state_name(session),
@@ -124,6 +129,7 @@ impl SessionSummary {
             cost: ended.map(|ended| ended.cost).or_else(running),
             ended,
             energy: session.meter.energy(),
+            kept: session.kept_energy(),
             readings: session.meter.sequence,
             held: session.payment.authorized(),
             captured: session.payment.captured(),

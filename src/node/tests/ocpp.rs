@@ -7,6 +7,8 @@ use crate::ocpp::{LinkSettings, OcppLink, Version};
 use crate::session::{Session, Stage};
 use serde_json::{Value, json};
 
+mod quarantine;
+
 /// A charger with its connection.
 struct Station {
     scene: Scene,
@@ -29,10 +31,11 @@ fn link(version: Version, now: Now) -> OcppLink {
 }
 
 impl Station {
-    /// With the accounts `ACCT-0001` (1,000.00), `ACCT-POOR` (3.00) and `ACCT-NONE` (0.00).
+    /// With the accounts `ACCT-0001` (1,000.00), `ACCT-POOR` (3.00), `ACCT-NONE` (0.00), and one that is closed, whose card is
+    /// `BLOCKED`.
     fn new(version: Version) -> Station {
         let mut scene = Scene::new();
-        for (account, minor) in [("ACCT-0001", 100_000), ("ACCT-POOR", 300), ("ACCT-NONE", 0)] {
+        for (account, minor) in [("ACCT-0001", 100_000), ("ACCT-POOR", 300), ("ACCT-NONE", 0), ("BLOCKED", 0)] {
             scene.order(account, |op| account::Command::Open {
                 op,
                 account: AccountId::new(account).unwrap(),
@@ -47,6 +50,7 @@ impl Station {
             let credential = scene.shard.node_config().mark(&Credential { kind: CredentialKind::Rfid, token });
             scene.order(account, |op| account::Command::LinkCredential { op, credential });
         }
+        scene.order("BLOCKED", |op| account::Command::Close { op });
         Station::on(scene, version)
     }
 
@@ -158,8 +162,10 @@ impl Station {
         self.sessions().iter().map(|session| session.payment.authorized().minor).sum()
     }
 
+    /// Energy of the sessions that are paid for.
     fn energy_wh(&self) -> i64 {
-        self.sessions().iter().map(|session| session.meter.energy().whole_watt_hours()).sum()
+        let paid = self.sessions().into_iter().filter(|session| !session.is_unpaid());
+        paid.map(|session| session.meter.energy().whole_watt_hours()).sum()
     }
 }
 

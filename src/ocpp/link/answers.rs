@@ -50,9 +50,6 @@ impl OcppLink {
     }
 
     pub(super) fn decided(&mut self, session: SessionKey, decided: Decided) {
-        if decided.refused.is_some() {
-            self.forget(session);
-        }
         self.change_beginning(|beginning| {
             let is_it = beginning.session.is_some_and(|(of, _)| of == session);
             is_it.then(|| beginning.decided = Some(decided)).is_some()
