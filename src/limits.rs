@@ -1,6 +1,6 @@
 //! Every bound of the process: queues, tables, frames, retries.
 
-use crate::units::TimeSpan;
+use crate::units::{Power, TimeSpan};
 
 /// Past sessions in a charger's state, kept to recognise repeated and stale starts.
 pub const KEYS_REMEMBERED: usize = 16;
@@ -115,6 +115,9 @@ pub const WEBSOCKET_PONG_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
 
 /// How long a message over a WebSocket may take from its first byte to its last.
 pub const WEBSOCKET_MESSAGE_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
+
+/// The most power of a connector of an OCPP charger that reports energy before anything else: 350 kW.
+pub const OCPP_POWER_UNKNOWN: Power = Power::from_milliwatts(350_000_000);
 
 /// Interval of an OCPP charger's heartbeats.
 pub const OCPP_HEARTBEAT: TimeSpan = TimeSpan::from_secs(300);

@@ -26,6 +26,7 @@ mod orders;
 mod paging;
 mod refused;
 mod resources;
+mod review;
 mod sessions;
 mod settled;
 mod timeline;
@@ -48,7 +49,8 @@ pub use orders::{stop_session, top_up, unlink};
 pub use paging::{Page, Paged};
 pub use refused::{Refused, Why};
 pub use resources::{ChargerRow, Declared, HoldRow, HoldSheet, OperationSheet, ProcessorRow, ProcessorSheet};
-pub use sessions::{Filter, Newest, OperationRow, SESSION_STATES, SessionRow, SessionSheet};
+pub use review::{Billing as QuarantineBilling, Dropping as QuarantineDropping, bill_quarantined, drop_quarantined};
+pub use sessions::{FLAGS, Filter, Newest, OperationRow, SESSION_STATES, SessionRow, SessionSheet};
 pub use settled::{
     BatchPlace, BatchRow, DiffersRow, ExtraRow, GRACE, LinePlace, Report, SettledRow, SettledSummary, SettledView,
 };

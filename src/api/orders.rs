@@ -520,7 +520,12 @@ fn hand_over(
         Ok(Ordered::Refused(rejection)) => Err(Refused::conflict(rejection)),
         Ok(Ordered::Declined(reason)) => Err(Refused::conflict(reason)),
         Ok(
-            Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession | Ordered::Noted | Ordered::Charger(_),
+            Ordered::Asked(_)
+            | Ordered::MoneyRefused(_)
+            | Ordered::Ruled(_)
+            | Ordered::NoSession
+            | Ordered::Noted
+            | Ordered::Charger(_),
         ) => Err(Refused::failed("an account answered as if it were a session")),
         // The order may still be carried out: the same operation can be requested again.
         Err(_) => Err(Refused::no_answer(format!("no answer in time; ask again with the operation {op}"))),

@@ -1,6 +1,7 @@
 //! Sessions: the list, and one in full.
 
 use super::paging::{Page, Paged};
+use super::review;
 use super::timeline;
 use super::views::{Unanswered, Views};
 use crate::accounting::archive_record::{self, ArchiveRecord};
@@ -9,14 +10,14 @@ use crate::journal::ById;
 use crate::limits::LIST_SESSIONS_READ;
 use crate::node::query::{self, SessionSummary, state_name};
 use crate::payment::{Dispute, DisputeState, Ending, Final, OperationKind, Ordinal, Payment, Phase};
-use crate::session::{Session, Stage};
+use crate::session::{Quarantine, Ruling, Session, Stage};
 use crate::tariff::Tariff;
 use crate::units::{Amount, PaymentId, SessionId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
-pub use crate::node::query::{Filter, Newest, SESSION_STATES};
+pub use crate::node::query::{FLAGS, Filter, Newest, SESSION_STATES};
 
 /// One session in a list. Money in major units of the currency, energy in kWh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +119,24 @@ pub struct SessionSheet {
     pub disputes: Vec<DisputeRow>,
     /// Whether a signed receipt exists.
     pub receipt: bool,
+    /// What is kept of it for review, or was.
+    #[serde(default)]
+    pub quarantine: Option<QuarantineRow>,
+}
+
+/// What is kept of a session for review, or was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineRow {
+    /// Why.
+    pub cause: String,
+    /// What was decided on it: `released`, `dropped` or `adopted`; none: nothing yet.
+    pub ruling: Option<String>,
+    /// When.
+    pub ruled_at: Option<String>,
+    /// The energy that was billed then, in kWh.
+    pub released_kwh: Option<Decimal>,
+    /// The session that it is part of.
+    pub adopted_by: Option<String>,
 }
 
 /// One operation.
@@ -287,14 +306,8 @@ fn row(session: &SessionSummary, archived: bool) -> SessionRow {
         refused: session.is_refused,
         protocol: session.protocol.to_string(),
         transaction_id: session.transaction.clone(),
-        flags: flags(session),
+        flags: session.flags.iter().map(|flag| (*flag).to_owned()).collect(),
     }
-}
-
-fn flags(session: &SessionSummary) -> Vec<String> {
-    let estimated = session.ended.is_some_and(|ended| ended.reason.is_estimate());
-    let flags = [(estimated, "estimated"), (session.kept.is_some(), "quarantined")];
-    flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag.to_owned()).collect()
 }
 
 fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSheet, BillingError> {
@@ -322,7 +335,25 @@ fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSh
         operations: operations(&session.payment),
         disputes: disputes(&session.payment),
         receipt: false,
+        quarantine: session.quarantine().map(quarantine),
     })
+}
+
+fn quarantine(of: Quarantine) -> QuarantineRow {
+    let ruling = of.ruled.map(|ruled| ruled.ruling);
+    QuarantineRow {
+        cause: of.cause.as_str().to_owned(),
+        ruling: ruling.map(|ruling| review::word(ruling).to_owned()),
+        ruled_at: of.ruled.map(|ruled| ruled.at.to_string()),
+        released_kwh: match ruling {
+            Some(Ruling::Released(energy)) => Some(energy.kwh()),
+            Some(Ruling::Dropped | Ruling::Adopted(_)) | None => None,
+        },
+        adopted_by: match ruling {
+            Some(Ruling::Adopted(session)) => Some(session.to_string()),
+            Some(Ruling::Released(_) | Ruling::Dropped) | None => None,
+        },
+    }
 }
 
 fn disputes(payment: &Payment) -> Vec<DisputeRow> {

@@ -114,7 +114,7 @@ impl Charger {
     }
 
     /// Whether a key is not newer than all dropped keys.
-    pub(super) fn is_stale(&self, key: SessionKey) -> bool {
+    pub fn is_stale(&self, key: SessionKey) -> bool {
         self.past.as_ref().and_then(|past| past.forgotten).is_some_and(|forgotten| key <= forgotten)
     }
 

@@ -33,6 +33,7 @@ pub mod ocpp;
 pub mod output;
 mod own_gate;
 pub mod processor;
+mod quarantine;
 pub mod receipt;
 mod recon;
 pub mod replay;

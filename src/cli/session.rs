@@ -1,8 +1,8 @@
 //! `wattstile session`: what sessions there are, and one in full.
 
 use super::gate_or_data::{List, Source, Which, cost, give, kwh, moment, table};
-use super::{CliError, Exit, Output};
-use crate::api::{SESSION_STATES, SessionRow, SessionSheet};
+use super::{CliError, Exit, Output, quarantine};
+use crate::api::{FLAGS, SESSION_STATES, SessionRow, SessionSheet};
 use crate::billing::duration;
 use crate::units::{Timestamp, counted};
 use crate::web::segment;
@@ -33,6 +33,9 @@ enum Verb {
     /// Stop a session
     #[command(after_help = "Example:\n  wattstile session stop 0198c")]
     Stop(One),
+    /// Review what was reported of sessions and is not billed
+    #[command(subcommand)]
+    Quarantine(quarantine::Verb),
 }
 
 #[derive(Debug, clap::Args)]
@@ -43,6 +46,9 @@ struct Ls {
     /// The beginning of a charger's id
     #[arg(long, value_name = "PREFIX")]
     charger: Option<String>,
+    /// Only sessions with this flag
+    #[arg(long, value_name = "FLAG", value_parser = FLAGS)]
+    flag: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
@@ -76,6 +82,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             let (document, sheet) = sheet(&source, &one)?;
             give(output, &document, |out| show(out, &sheet))?;
         }
+        Verb::Quarantine(verb) => quarantine::run(verb, &source, output)?,
         Verb::Explain(one) => {
             let (document, sheet) = sheet(&source, &one)?;
             give(output, &document, |out| explain(out, &sheet))?;
@@ -103,7 +110,7 @@ fn list(source: &Source, ls: &Ls, output: &Output) -> Result<(), CliError> {
     let charger = ls.charger.clone().map(|charger| ("charger", charger));
     let list = List {
         path: "sessions",
-        query: state.into_iter().chain(charger).collect(),
+        query: state.into_iter().chain(charger).chain(ls.flag.clone().map(|flag| ("flag", flag))).collect(),
         most: Some(ls.limit),
         heads: &["session", "state", "charger", "started", ">kWh", ">cost", ">held", ">captured", "currency"],
         if_empty: None,
@@ -162,6 +169,19 @@ fn show(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
         ("captured", money(row.captured)),
         ("released", money(sheet.released)),
     ];
+    if let Some(kept) = row.quarantined_kwh {
+        facts.push(("for review", format!("{} kWh", kwh(kept))));
+    }
+    if let Some(quarantine) = &sheet.quarantine {
+        let ruled = match (&quarantine.ruling, &quarantine.ruled_at) {
+            (Some(ruling), Some(at)) => format!(": {ruling} at {}", moment(at)),
+            _ => String::new(),
+        };
+        facts.push(("kept", format!("{}{ruled}", quarantine.cause)));
+    }
+    if !row.flags.is_empty() {
+        facts.push(("flags", row.flags.join(", ")));
+    }
     facts.extend(sheet.limit.map(|limit| ("limit", money(limit))));
     if !sheet.shortfall.is_zero() {
         facts.push(("still owed", money(sheet.shortfall)));

@@ -93,6 +93,9 @@ sections! {
         forward: Option<WebSocketUrl> = None;
         /// Certificates of the authorities by which a management system is recognised that is reached by wss://.
         forward_ca_file: Option<PathBuf> = None;
+        /// Bills energy that was given after a refused start when its session ends, to the account of its credential, instead
+        /// of keeping it for review.
+        bill_refused_energy: bool = false;
     }
     /// The listener to which processors connect.
     Processors "processors" {

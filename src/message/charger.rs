@@ -7,7 +7,8 @@ use super::{Answer, ChargerOrder, Code, OrderNumber, Unnumbered, numbered::numbe
 use crate::limits;
 use crate::payment::Credential;
 use crate::units::{
-    Amount, ChargerId, ConnectorId, Cost, Energy, MeterReading, Power, SessionId, SessionKey, TimeSpan, Timestamp,
+    Amount, ChargerId, ConnectorId, Cost, Energy, MeterReading, Power, Protocol, SessionId, SessionKey, TimeSpan,
+    Timestamp,
 };
 
 /// A message from a charger. (The link answers heartbeats itself and does not pass them on.)
@@ -137,8 +138,8 @@ pub enum Numbering {
     /// The charger, as in the native protocol.
     #[default]
     Charger,
-    /// The gate.
-    Gate,
+    /// The gate, where the charger speaks this.
+    Gate(Protocol),
 }
 
 /// A connector, as its charger describes it.

@@ -47,6 +47,8 @@ pub enum Unnumbered {
         last: Option<MeterReading>,
         /// Why it ended.
         reason: StopReason,
+        /// What was presented to end it.
+        credential: Option<Credential>,
     },
     /// Answered by [`Answer::Passed`] when everything that came before it is durable.
     Fence {

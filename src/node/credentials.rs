@@ -18,7 +18,20 @@ pub struct Credentials {
     links: Box<dyn CredentialLinks>,
 }
 
+/// The token of a hold that an operator orders at an account: no driver can present it.
+const BY_ORDER: &[u8] = b"\0by order";
+
 impl Credentials {
+    /// What stands in place of a credential where an operator orders a hold at an account.
+    pub fn by_order() -> Credential {
+        Credential { kind: CredentialKind::Rfid, token: BY_ORDER.into() }
+    }
+
+    /// Whether a hold was ordered by an operator.
+    pub fn is_by_order(credential: &Credential) -> bool {
+        *credential.token == *BY_ORDER
+    }
+
     /// With these keys and links.
     pub fn new(fingerprint_key: &[u8], keys: Keyring, links: Box<dyn CredentialLinks>) -> Credentials {
         Credentials { fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, fingerprint_key), keys, links }
@@ -42,7 +55,7 @@ impl Credentials {
     /// The refusal of a credential that must not enter: a possible card number, or one that looks like a sealed
     /// token.
     pub fn refuses(&self, credential: &Credential) -> Option<Code> {
-        if is_sealed(&credential.token) {
+        if is_sealed(&credential.token) || credential.token.starts_with(BY_ORDER) {
             return Some(Code::CredentialDeclined);
         }
         credential.has_card_number().then_some(Code::CardNumber)

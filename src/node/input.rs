@@ -10,7 +10,7 @@ use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
 use crate::message::{ChargerOrder, Ticket, ToCharger};
 use crate::payment::{self, Answer, CallbackId, Capabilities, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
-use crate::units::{AccountId, Amount, ChargerId, OpId, PartitionId, PaymentId, ProcessorId, SessionId};
+use crate::units::{AccountId, Amount, ChargerId, Energy, OpId, PartitionId, PaymentId, ProcessorId, SessionId};
 
 /// Something that happened outside of the shard, other than a charger's message.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub enum Input {
     StopSession(SessionId, StopReason),
     /// A later message of a charger for a session that was ended without messages.
     Late(SessionId, Box<session::Command>),
+    /// An operator's order on what is kept of a session for review.
+    Review(SessionId, ReviewOrder, ReplyTo),
     /// An operator's order about the money of a session, live or archived, or of a top-up.
     OrderMoney(PaymentId, MoneyOrder, ReplyTo),
     /// A closed session is in the archive, durably, in this state.
@@ -103,6 +105,20 @@ pub enum NotTaken {
     NoShard,
 }
 
+/// An operator's order on what is kept of a session for review.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReviewOrder {
+    /// It is billed.
+    Release {
+        /// So much of it; none: all of it.
+        energy: Option<Energy>,
+        /// The account that pays; none: that of the session's credential.
+        account: Option<AccountId>,
+    },
+    /// It is never billed.
+    Drop,
+}
+
 /// An operator's order about the money of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MoneyOrder {
@@ -139,9 +155,10 @@ impl Input {
             Input::AskFunds(query) => PartitionId::of(query.account.as_str(), count),
             Input::AskNumber(request) => request.family.home(count),
             Input::Numbered(numbered) => numbered.1.partition,
-            Input::StopSession(session, _) | Input::Late(session, _) | Input::Notify(session, _, _) => {
-                session.partition()
-            }
+            Input::StopSession(session, _)
+            | Input::Late(session, _)
+            | Input::Review(session, _, _)
+            | Input::Notify(session, _, _) => session.partition(),
             Input::OrderMoney(payment, _, _) => payment.partition(),
             Input::Archived(session) | Input::Restored(session, ..) => session.id.partition(),
             Input::NotArchived(input) => input.partition(count),

@@ -52,6 +52,7 @@ pub(super) fn session(event: &Event, session: &Session) {
         | Event::Payment(_)
         | Event::Restored(_)
         | Event::Corrected(_)
+        | Event::Presented(_)
         | Event::Decided(_) => {}
     }
 }

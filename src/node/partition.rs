@@ -95,6 +95,7 @@ impl Tally {
             | Event::StopAsked { .. }
             | Event::Payment(_)
             | Event::Corrected(_)
+            | Event::Presented(_)
             | Event::Decided(_)
             | Event::Quarantined { .. }
             | Event::Ruled(_)

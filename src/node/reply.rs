@@ -8,6 +8,7 @@ use crate::account;
 use crate::billing::reconciliation::register::Refusal;
 use crate::message::{OrderNumber, OrderOutcome};
 use crate::payment;
+use crate::session;
 use crate::units::Amount;
 
 /// A node of a gate, by its place among the nodes.
@@ -95,6 +96,8 @@ pub enum Ordered {
     Asked(MoneyStanding),
     /// Not requested.
     MoneyRefused(payment::Rejection),
+    /// It is decided on what is kept of a session for review, now or before.
+    Ruled(session::Ruled),
     /// There is no such session, neither live nor archived.
     NoSession,
     /// The order about a processor is a fact now, or was one already.

@@ -150,7 +150,8 @@ fn without_account(kind: CredentialKind, reason: NoRoute) -> NoRoute {
     }
 }
 
-fn to_account(processor: ProcessorId) -> Route {
+/// The route to an account.
+pub(super) fn to_account(processor: ProcessorId) -> Route {
     let capabilities = HoldCapabilities::of(&crate::account::capabilities(Vec::new()));
     Route { processor, capabilities, stand_in: false }
 }

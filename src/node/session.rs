@@ -94,6 +94,11 @@ impl HostedSession {
         &self.tariff
     }
 
+    /// Its time zone.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// The price as text, for the charger's display: the tariff's own text, where it has one.
     pub fn price_text(&self) -> Box<str> {
         self.tariff.alt_texts().first().map_or_else(Box::default, |text| text.text.as_str().into())
@@ -251,6 +256,8 @@ impl Hostable for HostedSession {
             Command::Authorize { .. }
             | Command::Omitted
             | Command::Quarantine(_)
+            | Command::Present(_)
+            | Command::Rule(_)
             | Command::Payment(_)
             | Command::StopBy(_) => command,
         };

@@ -53,6 +53,8 @@ pub(super) enum Call {
         reason: StopReason,
         /// A credential was presented for it.
         has_token: bool,
+        /// What it was, where it can be read.
+        credential: Option<Credential>,
     },
     /// Something about a transaction (2.x).
     Event(Box<Event>),

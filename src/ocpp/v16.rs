@@ -50,6 +50,7 @@ pub(super) fn read(action: &str, payload: &Value, now: Timestamp) -> Call {
                 readings,
                 reason: call.text("reason").map_or(StopReason::Local, |reason| stop_reason(&reason)),
                 has_token: call.has("idTag"),
+                credential: credential(CredentialKind::Rfid, call.text("idTag")),
             }
         }
         "DataTransfer" => Call::Noted(Noted::UnknownVendor),

@@ -38,6 +38,14 @@ impl Shown {
         Shown(Form::Marked(kind, mark))
     }
 
+    /// The fingerprint, where the text has the form of one.
+    pub fn mark(&self) -> Option<Fingerprint> {
+        match &self.0 {
+            Form::Marked(_, mark) => Some(*mark),
+            Form::Text(_) => None,
+        }
+    }
+
     /// The text, for which there is room in `place`: a snapshot writes it a million times.
     fn text<'a>(&'a self, place: &'a mut [u8; SHOWN_BYTES]) -> &'a str {
         let (kind, mark) = match &self.0 {

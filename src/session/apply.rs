@@ -1,7 +1,7 @@
 //! Applies a fact to a session's state. Never fails.
 
 use super::{Event, Metered, Quarantine, Session, Stage};
-use crate::payment;
+use crate::payment::{self, Shown};
 use crate::units::Amount;
 
 /// Folds one fact into the state.
@@ -51,6 +51,7 @@ pub fn apply(session: &mut Session, event: &Event) {
             let limit = Amount::zero(session.payment.currency());
             session.stage = Stage::Charging { limit, stop_asked: cause.refused() };
         }
+        Event::Presented(fingerprint) => session.fingerprint = Shown::from(&**fingerprint),
         Event::Ruled(ruled) => {
             let quarantine = &mut session.outcome.get_or_insert_default().quarantine;
             quarantine.get_or_insert(Quarantine::DOUBTED).ruled = Some(*ruled);

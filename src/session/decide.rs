@@ -37,6 +37,8 @@ pub fn decide(session: &Session, command: Command, ctx: &Context<'_>) -> Decisio
         }
         Command::Payment(command) => money::step(session, *command, ctx),
         Command::Quarantine(cause) => quarantine::begin(session, cause, ctx),
+        Command::Present(fingerprint) => quarantine::present(session, fingerprint),
+        Command::Rule(order) => quarantine::rule(session, order, ctx),
         Command::Wake { silent, quiet } => wake(session, silent, quiet, ctx),
         Command::StopBy(reason) => stop_by(session, reason, ctx),
         Command::Resume => resume::resume(session, ctx),

@@ -39,7 +39,7 @@ pub use funds::first_hold;
 pub use meter::{Doubt, Meter, SequenceOrder, Verdict};
 pub use metered::Metered;
 pub use plausible::start as check_start;
-pub use quarantine::{Cause, Quarantine, Ruled, Ruling};
+pub use quarantine::{Adopted, Cause, NotReviewed, Order, Quarantine, Review, Ruled, Ruling};
 pub use state::{Ended, Session, Stage};
 
 use crate::machine;
@@ -101,6 +101,10 @@ pub enum Command {
     },
     /// Of a session whose charger does not number its readings: what is reported of it is kept, and costs nothing by itself.
     Quarantine(Cause),
+    /// Of a session that is kept for review: what was presented to end it, in its printable form.
+    Present(Box<str>),
+    /// It is decided what becomes of what is kept of the session. Ignored where [`Session::review`] refuses it.
+    Rule(Order),
     /// Ends the session without the charger.
     StopBy(StopReason),
     /// The process began anew, and the session was rebuilt from its facts.
@@ -181,9 +185,11 @@ pub struct Origin {
     pub mark: (u64, u64),
     /// The beginning named no register: that of the first reading is the first register.
     pub lacks_register: bool,
+    /// What was reported of it before its start came.
+    pub adopted: Option<Adopted>,
 }
 
-stored!(struct Origin { 0: protocol, 1: name, 2: mark, 3: lacks_register });
+stored!(struct Origin { 0: protocol, 1: name, 2: mark, 3: lacks_register, 4: adopted or None });
 
 /// The charger's final message on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -334,6 +340,8 @@ pub enum Event {
     },
     /// It is decided what becomes of the energy that is kept.
     Ruled(Ruled),
+    /// What was presented for a session that had begun without: its printable form.
+    Presented(Box<str>),
 }
 
 stored!(enum Event {
@@ -351,6 +359,7 @@ stored!(enum Event {
     11: Decided(slices),
     12: Quarantined { 0: cause, 1: at },
     13: Ruled(ruled),
+    14: Presented(fingerprint),
 });
 
 /// An action that becomes due once the session's facts are durable.
@@ -463,6 +472,8 @@ pub struct Policy {
     pub stand_in: bool,
     /// Most that is at stake in all stand-ins together, in minor units.
     pub stand_in_exposure_minor: i64,
+    /// Whether energy that was given after a refused start is billed when its session ends, to the account of its credential.
+    pub bills_refused: bool,
     /// Whether a hold is lowered when the car takes far less than it did.
     pub release_early: bool,
     /// Timers of the money.
@@ -487,6 +498,7 @@ impl Default for Policy {
             closing: TimeSpan::from_secs(3_600),
             stand_in: false,
             stand_in_exposure_minor: 100_000,
+            bills_refused: false,
             release_early: true,
             payment: payment::Policy::default(),
         }

@@ -4,7 +4,7 @@
 //! the session reacts in the same decision, so that both are journaled together or not at all.
 
 use super::decide::{Final, repeat_start};
-use super::{Cause, Context, Decision, Effect, Event, Route, Session, Stage, StopReason, first_hold, funds};
+use super::{Cause, Context, Decision, Effect, Ended, Event, Route, Session, Stage, StopReason, first_hold, funds};
 use crate::payment::{self, Credential, DeclineClass, Extent, Ordinal, Payment, VoidReason};
 use crate::units::Amount;
 use smallvec::SmallVec;
@@ -131,6 +131,37 @@ pub(super) fn correct(session: &Session, ended: Final, last: bool, ctx: &Context
     }
 }
 
+/// Energy that no one had agreed to pay for is billed after all: a hold is requested for what it costs, and captured when it is
+/// there; what is not, is owed.
+pub(super) fn bill(
+    session: &Session,
+    (facts, fact): (Decision, Ended),
+    (credential, route): (Credential, Route),
+    ctx: &Context<'_>,
+) -> Decision {
+    let mut after = session.clone();
+    let closed = matches!(session.stage, Stage::Closed(_));
+    after.stage = if closed { Stage::Closed(Box::new(fact)) } else { Stage::Settling(Box::new(fact)) };
+    let decision = facts.and_event(Event::Corrected(Box::new(fact)));
+    if fact.payable.minor <= 0 {
+        return decision.and_effect(Effect::Archive);
+    }
+    let Route { processor, capabilities, stand_in: _ } = route;
+    let (amount, partial_ok) = (fact.payable, true);
+    let command = payment::Command::Authorize { processor, capabilities, credential, amount, partial_ok };
+    let decided = payment::decide_ahead(&session.payment, command, ctx.now, &ctx.policy.payment);
+    react(&after, decided, ctx, decision)
+}
+
+/// What is billed of an unpaid session is captured, as far as a hold was granted; once.
+fn conclude_bill(session: &Session, payment: &Payment, ended: &Ended, ctx: &Context<'_>) -> Decision {
+    if !session.is_billed_after_all() || payment.is_ending() || payment.is_authorizing() || ended.payable.minor <= 0 {
+        return Decision::nothing();
+    }
+    let command = payment::Command::Capture { owed: ended.payable, extent: Extent::Final };
+    plain(payment::decide(payment, command, ctx.now, &ctx.policy.payment))
+}
+
 /// Nothing more has come: the amount owed is taken, and the rest of the hold released.
 pub(super) fn settle(session: &Session, ctx: &Context<'_>) -> Decision {
     let Some(ended) = session.ended() else { return Decision::nothing() };
@@ -187,9 +218,9 @@ fn conclude(session: &Session, payment: &Payment, events: &[payment::Event], ctx
             };
             closed.and_effect(Effect::Archive)
         }
-        Stage::Settling(_) => Decision::nothing(),
+        Stage::Settling(ended) => conclude_bill(session, payment, ended, ctx),
         // Something happened to the money of a closed session (a refund, a dispute): the archive is brought up to date.
-        Stage::Closed(_) => Decision::reply(Effect::Archive),
+        Stage::Closed(ended) => conclude_bill(session, payment, ended, ctx).and_effect(Effect::Archive),
     }
 }
 

@@ -149,6 +149,14 @@ impl Session {
         self.origin.as_ref().map_or(Protocol::Native, |origin| origin.protocol)
     }
 
+    /// Why its charger was ordered to stop, or, of one that no start began, why the charger ended it.
+    pub fn ordered_to_stop(&self) -> Option<StopReason> {
+        match &self.stage {
+            Stage::Charging { stop_asked, .. } => *stop_asked,
+            Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => None,
+        }
+    }
+
     /// The end, if it has ended.
     pub fn ended(&self) -> Option<&Ended> {
         match &self.stage {

@@ -3,7 +3,7 @@
 use super::paging::{cursor, wanted};
 use super::problem::Problem;
 use super::request::{Answer, Call};
-use crate::api::{ExportFormat, Filter, GRACE, Page, Paged, Report, SESSION_STATES, hold_id, not_another};
+use crate::api::{ExportFormat, FLAGS, Filter, GRACE, Page, Paged, Report, SESSION_STATES, hold_id, not_another};
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::verify_receipt;
 use crate::host::wall_clock;
@@ -19,7 +19,8 @@ pub(super) fn figures(call: &Call<'_>) -> Result<Answer, Problem> {
 pub(super) fn sessions(call: &Call<'_>) -> Result<Answer, Problem> {
     let text = |key: &str| call.parameter(key).map(str::to_owned);
     let state = call.one_of("state", &SESSION_STATES)?.map(str::to_owned);
-    let filter = Filter { state, charger: text("charger"), id: text("id") };
+    let flag = call.one_of("flag", &FLAGS)?.map(str::to_owned);
+    let filter = Filter { state, charger: text("charger"), id: text("id"), flag };
     listed(call, "session-list/1", |page| call.views.sessions(&filter, page))
 }
 

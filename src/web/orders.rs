@@ -55,6 +55,16 @@ pub(super) fn stop(call: &Call<'_>) -> Ordered {
     Ok(Answer::Json(api::stop_session(call.views, call.segment("id")?)?))
 }
 
+pub(super) fn bill_quarantined(call: &Call<'_>) -> Ordered {
+    let order = call.body()?;
+    Ok(Answer::Json(api::bill_quarantined(call.views, call.segment("id")?, &order)?))
+}
+
+pub(super) fn drop_quarantined(call: &Call<'_>) -> Ordered {
+    let order = call.body()?;
+    Ok(Answer::Json(api::drop_quarantined(call.views, call.segment("id")?, &order)?))
+}
+
 pub(super) fn refund(call: &Call<'_>) -> Ordered {
     let order = call.body()?;
     Ok(Answer::Json(api::refund(call.views, call.segment("id")?, &order)?))

@@ -73,10 +73,12 @@ pub(super) static ROUTES: &[Route] = &[
     probe("/healthz", Probe::Ready),
     probe("/metrics", Probe::Metrics),
     query("/api/v1/figures", documents::figures, &[]),
-    query("/api/v1/sessions", documents::sessions, &["state", "charger", "id", "limit", "after"]),
+    query("/api/v1/sessions", documents::sessions, &["state", "charger", "id", "flag", "limit", "after"]),
     query("/api/v1/sessions/{id}", documents::session, &[]),
     order("/api/v1/sessions/{id}/stop", Roles::OPERATING, orders::stop),
     order("/api/v1/sessions/{id}/refund", Roles::MONEY, orders::refund),
+    order("/api/v1/sessions/{id}/quarantine/release", Roles::MONEY, orders::bill_quarantined),
+    order("/api/v1/sessions/{id}/quarantine/drop", Roles::MONEY, orders::drop_quarantined),
     query("/api/v1/chargers", documents::chargers, &["prefix", "limit", "after"]),
     order("/api/v1/chargers/{id}/start", Roles::OPERATING, orders::start_at_charger),
     order("/api/v1/chargers/{id}/trigger", Roles::OPERATING, orders::trigger_at_charger),
@@ -275,7 +277,7 @@ mod tests {
     fn unknown_parameters_are_refused_with_the_known_ones() {
         let views = Views::opened(Vec::new(), None);
         for (path, name, known) in [
-            ("sessions", "states", "did you mean `state`? known: state, charger, id, limit, after"),
+            ("sessions", "states", "did you mean `state`? known: state, charger, id, flag, limit, after"),
             ("sessions", "token", "`Authorization: Bearer TOKEN`; known: state"),
             ("accounts", "prefix", "known: limit, after"),
             ("figures", "limit", "this address takes none"),
@@ -360,6 +362,8 @@ mod tests {
     const MAY: &[(&str, &str)] = &[
         ("POST /api/v1/sessions/{id}/stop", "oa"),
         ("POST /api/v1/sessions/{id}/refund", "fa"),
+        ("POST /api/v1/sessions/{id}/quarantine/release", "fa"),
+        ("POST /api/v1/sessions/{id}/quarantine/drop", "fa"),
         ("POST /api/v1/chargers/{id}/start", "oa"),
         ("POST /api/v1/chargers/{id}/trigger", "oa"),
         ("POST /api/v1/accounts", "ofa"),

@@ -394,6 +394,43 @@ fn an_account_with_one_euro_is_stopped_before_its_money_ends() {
     }
 }
 
+#[test]
+fn energy_after_a_refused_start_is_listed_for_review_and_billed_by_an_order() {
+    let gate = Gate::start();
+    in_runtime(async {
+        let mut charger = Charger::dial(gate.plain, "CP-REVIEW", "ocpp1.6").await;
+        let started = charger.starts("NOBODY", &now()).await;
+        assert_eq!(started["idTagInfo"]["status"], "Invalid", "{started}");
+        let transaction = started["transactionId"].clone();
+        charger.meters(&transaction, 1_050).await;
+        let stop = json!({ "transactionId": transaction, "meterStop": 1_100, "timestamp": now() });
+        charger.calls("StopTransaction", stop).await;
+        assert_eq!(charger.orders, [("RemoteStopTransaction".to_owned(), json!({ "transactionId": transaction }))]);
+    });
+    let session = gate.closed_session_of("CP-REVIEW");
+    let id = session["id"].as_str().unwrap();
+    assert_eq!((&session["flags"], &session["captured"]), (&json!(["quarantined"]), &json!("0.00")), "{session}");
+    let listed = gate.verb(&["session", "quarantine", "ls"]);
+    assert_eq!((&listed["items"][0]["id"], &listed["items"][0]["quarantined_kwh"]), (&json!(id), &json!("0.1")));
+    let order = ["session", "quarantine", "release", id, "--account", "ACCT-0002"];
+    let dry = gate.verb(&[&order[..], &["--dry-run"]].concat());
+    assert_eq!((&dry["dry_run"], &dry["energy_kwh"]), (&json!(true), &json!("0.1")), "{dry}");
+    for _ in 0..2 {
+        let released = gate.verb(&order);
+        assert_eq!((&released["ruling"], &released["energy_kwh"]), (&json!("released"), &json!("0.1")), "{released}");
+    }
+    let until = Instant::now() + TIMEOUT;
+    while gate.closed_session_of("CP-REVIEW")["captured"] != dry["payable"] {
+        assert!(Instant::now() < until, "it is captured: {dry}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let account = gate.verb(&["account", "show", "ACCT-0002"]);
+    assert_ne!(account["available"], "1000.00", "{account}");
+    let sheet = gate.verb(&["session", "show", id]);
+    assert_eq!((&sheet["quarantine"]["ruling"], &sheet["flags"]), (&json!("released"), &json!([])), "{sheet}");
+    assert_eq!(gate.verb(&["session", "quarantine", "ls"])["items"], json!([]));
+}
+
 /// Number of kills; more by `WATTSTILE_OCPP_KILLS`.
 fn kills() -> u32 {
     std::env::var("WATTSTILE_OCPP_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)

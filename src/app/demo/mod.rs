@@ -527,6 +527,7 @@ fn open_accounts(directory: &Arc<Directory>, first: u64, accounts: &[DemoAccount
                 Ordered::Done(_)
                 | Ordered::Asked(_)
                 | Ordered::MoneyRefused(_)
+                | Ordered::Ruled(_)
                 | Ordered::NoSession
                 | Ordered::Noted
                 | Ordered::Charger(_),

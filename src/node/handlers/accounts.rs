@@ -4,6 +4,7 @@ use crate::account::{self, Account, account_processor};
 use crate::journal::RecordKind;
 use crate::message::{Answer, Code, Funds, ToCharger};
 use crate::node::account::HostedAccount;
+use crate::node::credentials::Credentials;
 use crate::node::delivery::Delivery;
 use crate::node::fact;
 use crate::node::input::FundsQuery;
@@ -34,6 +35,8 @@ pub(super) fn order(
 /// A session's operation, to the account that holds its funds.
 pub(super) fn ask(delivery: &mut Delivery<'_>, partition: &mut Partition, id: &AccountId, operation: &Operation) {
     let credential = match &operation.request {
+        // The operator's order named the account.
+        Request::Authorize { credential, .. } if Credentials::is_by_order(credential) => None,
         Request::Authorize { credential, .. } => Some(delivery.node_config.mark(credential)),
         _ => None,
     };

@@ -63,7 +63,9 @@ pub(super) fn not_archived(delivery: &mut Delivery<'_>, message: Input) {
     let (processor, callback, code) = match message {
         Input::Answer(processor, answer) => (processor, answer.callback, Code::OperationUnknown),
         Input::Notification(processor, notification) => (processor, notification.callback, Code::HoldUnknown),
-        Input::OrderMoney(_, _, reply) => return delivery.reply(Some(reply), Ordered::NoSession),
+        Input::OrderMoney(_, _, reply) | Input::Review(_, _, reply) => {
+            return delivery.reply(Some(reply), Ordered::NoSession);
+        }
         _ => return,
     };
     delivery.queue(Output::Callback { processor, callback, refused: Some(code) });

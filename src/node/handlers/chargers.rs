@@ -33,7 +33,7 @@ pub(in crate::node) fn hello(
             let connectors = hello.connectors.iter().map(connector).collect();
             charger::Description { connectors, firmware: hello.firmware.clone() }
         }
-        Numbering::Gate => unnumbered::description(partition, slot, &hello.firmware),
+        Numbering::Gate(_) => unnumbered::description(partition, slot, &hello.firmware),
     };
     deliver(delivery, partition, slot, charger::Command::Describe(description));
     let hosted = partition.chargers.get_mut(slot)?;
@@ -69,7 +69,7 @@ pub(in crate::node) fn hello(
     delivery.send(slot, ToCharger::HelloAck(ack));
     let cells: SmallVec<[_; 1]> = partition.chargers.get(slot).iter().flat_map(|charger| charger.sessions()).collect();
     for (key, cell) in cells {
-        if hello.numbering == Numbering::Gate {
+        if let Numbering::Gate(_) = hello.numbering {
             unnumbered::open_session(delivery, partition, slot, (key, cell));
         }
         sessions::deliver(delivery, partition, cell, Command::Reconnected);

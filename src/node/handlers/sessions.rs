@@ -1,6 +1,6 @@
 //! The turn of a session: what it decides is journaled, posted and carried out.
 
-use super::{archive, documents, payments};
+use super::{archive, documents, payments, unpaid};
 use crate::charger;
 use crate::journal::RecordKind;
 use crate::message::{Limit, ReceiptNotice, ToCharger};
@@ -48,6 +48,9 @@ pub(super) fn deliver(delivery: &mut Delivery<'_>, partition: &mut Partition, ce
         }
     }
     documents::bill(delivery, partition, cell, &decided.events);
+    let begins =
+        |event: &session::Event| matches!(event, session::Event::Admitted { .. } | session::Event::Quarantined { .. });
+    let adopts = decided.events.iter().any(begins);
     for effect in decided.effects {
         carry_out(delivery, partition, SessionRef { cell, charger: slot, id, key }, effect);
     }
@@ -55,6 +58,9 @@ pub(super) fn deliver(delivery: &mut Delivery<'_>, partition: &mut Partition, ce
         && partition.sessions.arm(cell, deadline)
     {
         delivery.timers.insert(TimerTarget::Session(delivery.local, cell), deadline);
+    }
+    if adopts {
+        unpaid::adopt(delivery, partition, cell);
     }
 }
 

@@ -17,8 +17,8 @@ use crate::node::partition::Partition;
 use crate::node::reply::Ordered;
 use crate::node::routing;
 use crate::payment::Credential;
-use crate::session::{self, Cause, Command, Router, Stage};
-use crate::units::{AccountId, ConnectorId, Energy, PartitionId, SessionId, SessionKey};
+use crate::session::{self, Adopted, Cause, Command, Origin, Router, Stage};
+use crate::units::{AccountId, ConnectorId, Energy, MeterReading, PartitionId, SessionId, SessionKey};
 
 /// A message of a charger whose sessions the gate numbers.
 pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, message: Unnumbered) {
@@ -38,11 +38,12 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
             }
         }
         Unnumbered::Sample { session, reading } => {
-            for_named(delivery, partition, slot, &session, Command::Sample(reading));
+            let report = Report { reading: Some(reading), credential: None };
+            for_named(delivery, partition, slot, (&session, report), Command::Sample(reading));
         }
-        Unnumbered::End { session, last, reason } => {
+        Unnumbered::End { session, last, reason, credential } => {
             let end = Command::End { last, reason: codes::reason(reason) };
-            for_named(delivery, partition, slot, &session, end);
+            for_named(delivery, partition, slot, (&session, Report { reading: last, credential }), end);
         }
         Unnumbered::Fence { ticket, session } => {
             let bill = session.and_then(|session| bill(partition, slot, &session));
@@ -176,6 +177,13 @@ fn begun(delivery: &mut Delivery<'_>, slot: Slot, call: Call, (session, is_new):
     answer(delivery, slot, Answer::Begun { ticket, session, is_new, funds_follow });
 }
 
+/// What a charger reports of a session, apart from which one it is.
+pub(super) struct Report {
+    pub reading: Option<MeterReading>,
+    /// What was presented to end it.
+    pub credential: Option<Credential>,
+}
+
 /// The call by which a session begins.
 #[derive(Clone, Copy)]
 struct Call {
@@ -203,15 +211,37 @@ fn begin_new(
     begun(delivery, slot, call, (key, true));
     // Its stop has not come, and nothing more can: the connector has the next car.
     let left = state.open.iter().find(|open| open.connector == begin.connector).and_then(|open| open.cell.get());
-    if let Some(cell) = left {
+    let fingerprint = begin.credential.as_ref().map(|credential| delivery.node_config.fingerprint(credential));
+    let orphan = unpaid::adoptable(partition, slot, &begin, fingerprint.as_deref());
+    let adopted = orphan.map(|(_, adopted)| adopted);
+    for cell in left.into_iter().chain(orphan.map(|(cell, _)| cell).filter(|cell| left != Some(*cell))) {
         sessions::deliver(delivery, partition, cell, Command::Omitted);
     }
-    if let Err(refused) = admit(delivery, partition, slot, &begin, (key, mark)) {
+    refuse_or_admit(delivery, partition, slot, &begin, (key, mark, adopted));
+    let opened = partition.chargers.get(slot).and_then(|hosted| {
+        let open = hosted.state().open_session(key).map(|open| open.session);
+        open.or_else(|| hosted.state().past_session(key).map(|past| past.session))
+    });
+    if let (Some((cell, _)), Some(session)) = (orphan, opened) {
+        sessions::deliver(delivery, partition, cell, Command::Rule(session::Order::Adopt(session)));
+    }
+}
+
+/// Opens the session that begins, or the one in which it is kept what is reported of a start that is refused.
+fn refuse_or_admit(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    slot: Slot,
+    begin: &Begin,
+    (key, mark, adopted): (SessionKey, Mark, Option<Adopted>),
+) {
+    let origin = unpaid::origin(begin, mark, adopted);
+    if let Err(refused) = admit(delivery, partition, slot, begin, (key, origin.clone())) {
         let code = refused.0;
         // Its charger may give energy all the same: what it reports has a session.
         let cause = codes::reason_of_refusal(code).map(Cause::Refused);
         let kept =
-            cause.is_some_and(|cause| unpaid::refused(delivery, partition, slot, (&begin, key, mark), cause).is_ok());
+            cause.is_some_and(|cause| unpaid::refused(delivery, partition, slot, (begin, key, origin), cause).is_ok());
         if !kept {
             let code = code.number();
             note_refused(delivery, partition, slot, &charger::Event::StartRefused { key, mark, code });
@@ -226,7 +256,7 @@ fn admit(
     partition: &mut Partition,
     slot: Slot,
     begin: &Begin,
-    (key, mark): (SessionKey, Mark),
+    (key, origin): (SessionKey, Origin),
 ) -> Result<(), Refused> {
     let refused = |code: Code| (code, code.meaning().to_owned());
     let connector = charger::Connector { id: begin.connector, power_max: begin.power_max };
@@ -241,7 +271,7 @@ fn admit(
             }
             let register = begin.register.unwrap_or(Energy::ZERO);
             let start = StartSession { session: key, connector: begin.connector, credential, at: begin.at, register };
-            let origin = Some(Box::new(unpaid::origin(begin, mark)));
+            let origin = Some(Box::new(origin));
             starts::open(delivery, partition, slot, Admitted { id, start: &start, power_max, origin })
         }
         Some(charger::Effect::Refuse(rejection)) => Err((codes::of_charger(rejection), rejection.to_string())),
@@ -263,16 +293,27 @@ fn note_refused(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Sl
     delivery.permit.append(partition.id, RecordKind::ChargerEvent, |bytes| fact::write(id, event, bytes));
 }
 
-/// Delivers a reading or an end to the session of this name.
-fn for_named(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, name: &SessionName, command: Command) {
+/// Delivers a reading or an end to the session of this name, or keeps it where there is none.
+fn for_named(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    slot: Slot,
+    (name, report): (&SessionName, Report),
+    command: Command,
+) {
     let Some(hosted) = partition.chargers.get(slot) else { return };
     let state = hosted.state();
     let Some(key) = key_of(state, name) else {
-        tracing::warn!(charger = %state.id, session = ?name, "a message names no session that is known");
-        return;
+        return unpaid::stray(delivery, partition, slot, (name, report), command);
     };
     if let Some(cell) = hosted.session(key) {
-        return sessions::deliver(delivery, partition, cell, command);
+        if unpaid::is_another(partition, cell, &report) {
+            sessions::deliver(delivery, partition, cell, Command::Omitted);
+            return unpaid::stray(delivery, partition, slot, (name, report), command);
+        }
+        unpaid::present(delivery, partition, cell, &report);
+        sessions::deliver(delivery, partition, cell, command);
+        return unpaid::bill_by_policy(delivery, partition, cell);
     }
     let estimated = state.begun().any(|begun| begun.key == key && begun.estimated);
     let Some(past) = state.past_session(key).copied() else { return };
@@ -324,6 +365,7 @@ fn key_of(charger: &Charger, name: &SessionName) -> Option<SessionKey> {
             open.or_else(|| named().find(known))
         }
     }
+    .or_else(|| unpaid::orphan_of(charger, name))
 }
 
 /// What a session costs, where it was admitted and is live.

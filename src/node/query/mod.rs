@@ -18,7 +18,8 @@ pub use resources::{
     State,
 };
 pub use sessions::{
-    Filter, LiveSession, Newest, SESSION_STATES, SessionNamed, SessionSummary, Sessions, TopUpPayment, state_name,
+    FLAGS, Filter, LiveSession, Newest, SESSION_STATES, SessionNamed, SessionSummary, Sessions, TopUpPayment,
+    state_name,
 };
 pub use settlement::{BatchWithSameContent, Due, DueBatches, KeptBatches, Moved, MovedMoney, SettlementBatches};
 

@@ -28,12 +28,14 @@ pub struct Filter {
     pub charger: Option<String>,
     /// The beginning of the session's id.
     pub id: Option<String>,
+    /// One of [`FLAGS`].
+    pub flag: Option<String>,
 }
 
 impl Filter {
     /// Whether a session is wanted.
     pub fn fits(&self, session: &Session) -> bool {
-        let Filter { state, charger, id } = self;
+        let Filter { state, charger, id, flag } = self;
         state
             .as_deref()
             .is_none_or(|wanted| wanted == state_name(session) || (wanted == REFUSED && is_refused(session)))
@@ -42,6 +44,7 @@ impl Filter {
                 let text = session.id.to_string();
                 text.starts_with(start) || text.trim_start_matches("ses_").starts_with(start)
             })
+            && flag.as_deref().is_none_or(|wanted| flags(session).any(|flag| flag == wanted))
     }
 
     /// Whether closed sessions may fit.
@@ -58,6 +61,20 @@ pub fn state_name(session: &Session) -> &'static str {
         Stage::Settling(_) => "settling",
         Stage::Closed(_) => "closed",
     }
+}
+
+/// What is special about sessions, in one word each.
+pub const FLAGS: [&str; 2] = ["estimated", "quarantined"];
+
+/// The flags of a session: `estimated`, it ended without its charger; `quarantined`, something that was reported of it is kept
+/// for review.
+pub fn flags(session: &Session) -> impl Iterator<Item = &'static str> {
+    let estimated = session.ended().is_some_and(|ended| ended.reason.is_estimate());
+    FLAGS
+        .into_iter()
+        .zip([estimated, session.kept_energy().is_some()])
+        .filter(|(_, is_set)| *is_set)
+        .map(|(flag, _)| flag)
 }
 
 /// Whether it ended without having been admitted, and without energy.
@@ -102,6 +119,8 @@ pub struct SessionSummary {
     pub captured: Amount,
     /// Energy that is kept for review, if any is.
     pub kept: Option<Energy>,
+    /// Its flags.
+    pub flags: Vec<&'static str>,
     /// What its charger speaks.
     pub protocol: Protocol,
     /// The charger's name for it, or the number that the two know it by.
@@ -130,6 +149,7 @@ impl SessionSummary {
             ended,
             energy: session.meter.energy(),
             kept: session.kept_energy(),
+            flags: flags(session).collect(),
             readings: session.meter.sequence,
             held: session.payment.authorized(),
             captured: session.payment.captured(),

@@ -34,7 +34,10 @@ impl Station {
     /// With the accounts `ACCT-0001` (1,000.00), `ACCT-POOR` (3.00), `ACCT-NONE` (0.00), and one that is closed, whose card is
     /// `BLOCKED`.
     fn new(version: Version) -> Station {
-        let mut scene = Scene::new();
+        Station::in_scene(Scene::new(), version)
+    }
+
+    fn in_scene(mut scene: Scene, version: Version) -> Station {
         for (account, minor) in [("ACCT-0001", 100_000), ("ACCT-POOR", 300), ("ACCT-NONE", 0), ("BLOCKED", 0)] {
             scene.order(account, |op| account::Command::Open {
                 op,

@@ -5,6 +5,7 @@ use crate::limits;
 use crate::message::{Begin, Code, ConnectorStatus, FromCharger, Received, SessionName, StopReason, Unnumbered};
 use crate::ocpp::call::{Call, Event, EventKind, Noted, Start, TokenAnswer};
 use crate::ocpp::{Version, frame, v2, v16};
+use crate::payment::Credential;
 use crate::units::{ConnectorId, MeterReading, Now, Timestamp};
 use serde_json::{Value, json};
 
@@ -85,8 +86,8 @@ impl OcppLink {
                 sample(&session, readings, messages);
                 self.fence(Some(session), Fenced::Plain(json!({})), messages)
             }
-            Call::Stop { session, readings, reason, has_token } => {
-                end(&session, readings, reason, messages);
+            Call::Stop { session, readings, reason, has_token, credential } => {
+                end(&session, readings, (reason, credential), messages);
                 let answer = if has_token { v16::authorized(&TokenAnswer::default()) } else { json!({}) };
                 self.fence(Some(session), Fenced::Plain(answer), messages)
             }
@@ -203,7 +204,7 @@ impl OcppLink {
         let session = SessionName::Text(event.name.clone());
         match event.kind {
             EventKind::Started | EventKind::Updated => sample(&session, event.readings, messages),
-            EventKind::Ended => end(&session, event.readings, event.reason, messages),
+            EventKind::Ended => end(&session, event.readings, (event.reason, event.credential), messages),
         }
         let answer = Fenced::Event { ends: event.kind == EventKind::Ended, name: event.name, token };
         self.fence(Some(session), answer, messages)
@@ -231,10 +232,10 @@ fn sample(session: &SessionName, readings: Vec<MeterReading>, messages: &mut Vec
 fn end(
     session: &SessionName,
     mut readings: Vec<MeterReading>,
-    reason: StopReason,
+    (reason, credential): (StopReason, Option<Credential>),
     messages: &mut Vec<Received<FromCharger>>,
 ) {
     let last = readings.pop();
     sample(session, readings, messages);
-    messages.push(unnumbered(Unnumbered::End { session: session.clone(), last, reason }));
+    messages.push(unnumbered(Unnumbered::End { session: session.clone(), last, reason, credential }));
 }

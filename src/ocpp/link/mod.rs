@@ -379,7 +379,7 @@ impl OcppLink {
     fn hello(&self, now: Now, firmware: &str) -> ChargerHello {
         ChargerHello {
             charger: self.settings.charger.clone(),
-            numbering: Numbering::Gate,
+            numbering: Numbering::Gate(self.settings.version.protocol()),
             connectors: Vec::new(),
             firmware: firmware.into(),
             clock: now.wall,

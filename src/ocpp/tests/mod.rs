@@ -48,7 +48,7 @@ impl Scene {
         };
         let mut scene = Scene { link: OcppLink::new(settings, now), now, messages: Vec::new(), received: Vec::new() };
         scene.wakes().unwrap();
-        let [FromCharger::Hello(ChargerHello { numbering: Numbering::Gate, .. })] = scene.takes()[..] else {
+        let [FromCharger::Hello(ChargerHello { numbering: Numbering::Gate(_), .. })] = scene.takes()[..] else {
             panic!("a link introduces its charger");
         };
         scene

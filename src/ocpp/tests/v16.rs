@@ -80,7 +80,8 @@ fn a_session_from_boot_to_stop() {
         Unnumbered::End {
             session: SessionName::Number(SessionKey(17), None),
             last: Some(last),
-            reason: StopReason::EvDisconnected
+            reason: StopReason::EvDisconnected,
+            credential: card("ACCT-0001"),
         },
         "a clock that is ahead is the gate's"
     );
@@ -153,7 +154,10 @@ fn a_stop_without_anything_is_a_stop() {
     let mut scene = Scene::new(Version::V16);
     scene.calls("1", "StopTransaction", r#"{"transactionId":17}"#);
     let session = SessionName::Number(SessionKey(17), None);
-    assert_eq!(scene.unnumbered()[0], Unnumbered::End { session, last: None, reason: StopReason::Local });
+    assert_eq!(
+        scene.unnumbered()[0],
+        Unnumbered::End { session, last: None, reason: StopReason::Local, credential: None }
+    );
 }
 
 #[test]

@@ -65,7 +65,8 @@ fn a_session_from_authorize_to_the_final_cost() {
     assert!(order.ends_with(r#""RequestStopTransaction",{"transactionId":"tx-1"}]"#), "{order}");
 
     scene.calls("4", "TransactionEvent", &event("Ended", 50, "tx-1", &value(2_000)));
-    let end = Unnumbered::End { session: named("tx-1"), last: Some(reading(0, 2_000)), reason: StopReason::Local };
+    let (session, last) = (named("tx-1"), Some(reading(0, 2_000)));
+    let end = Unnumbered::End { session, last, reason: StopReason::Local, credential: None };
     assert_eq!(scene.messages[0], FromCharger::Unnumbered(Box::new(end)));
     pass(&mut scene, bill(17, 62, true));
     assert_eq!(scene.hears(), [r#"[3,"4",{"totalCost":0.62}]"#]);
