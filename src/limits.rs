@@ -440,6 +440,18 @@ pub const SIGNED_IN_MAX: usize = 256;
 /// Tokens of the console's API.
 pub const TOKENS_MAX: usize = 1_000;
 
+/// Idempotency keys that are remembered; the oldest is forgotten first.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 65_536;
+
+/// Bytes of the audit trail's end that are read at a start: keys of older orders are forgotten.
+pub const AUDIT_SCAN_BYTES: u64 = 64 << 20;
+
+/// Longest body that the audit trail keeps whole, in bytes; of a longer one it keeps the hash.
+pub const AUDIT_BODY_BYTES: usize = 4 << 10;
+
+/// Longest answer that is kept for repetitions of an order, in bytes.
+pub const AUDIT_ANSWER_BYTES: usize = 16 << 10;
+
 /// Items of one page of the console's lists, where the question does not say how many.
 pub const LIST_ITEMS: usize = 100;
 
@@ -448,6 +460,9 @@ pub const LIST_ITEMS_MAX: usize = 1_000;
 
 /// Archived sessions that are read for one page, to find those that fit; a page ends there with fewer items.
 pub const LIST_SESSIONS_READ: usize = 20_000;
+
+/// Pages of a list that are looked through for one filtered page; it ends there with fewer items.
+pub const LIST_ROUNDS_MAX: usize = 20;
 
 /// Partitions that a shard looks through for a page before it does other work.
 pub const LIST_PARTITIONS_AT_ONCE: usize = 8;

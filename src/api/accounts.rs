@@ -4,10 +4,12 @@ use super::paging::{Page, Paged};
 use super::views::{Unanswered, Views};
 use crate::account::{MovementKind, Parts};
 use crate::node::query::{self, AccountSummary};
+use crate::units::shape::described;
 use crate::units::{AccountId, Amount, PartitionId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+described! {
 /// One account in a list. Money in major units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountRow {
@@ -33,7 +35,9 @@ pub struct AccountRow {
     #[serde(default)]
     pub owes: Decimal,
 }
+}
 
+described! {
 /// One account in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountSheet {
@@ -50,7 +54,9 @@ pub struct AccountSheet {
     #[serde(default)]
     pub opened_with: Decimal,
 }
+}
 
+described! {
 /// One line of a statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovementRow {
@@ -64,6 +70,7 @@ pub struct MovementRow {
     pub change: Decimal,
     /// The balance afterwards.
     pub balance: Decimal,
+}
 }
 
 impl Views {

@@ -1,5 +1,7 @@
 //! Orders about settlement batches: a part is brought, a list is tried, a batch is taken back.
 
+use super::answers::{ORDER, PartBrought};
+use super::batches::BatchView;
 use super::object::objects;
 use super::orders::known_processor;
 use super::refused::Refused;
@@ -9,10 +11,11 @@ use crate::billing::reconciliation::register::{Line, Part};
 use crate::host::wall_clock;
 use crate::limits::{SETTLEMENT_LINES_MAX, SETTLEMENT_LINES_PER_PART, SETTLEMENT_TEXT_MAX};
 use crate::units::screen::screen_reference;
+use crate::units::shape::described;
 use crate::units::{ProcessorId, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+described! {
 /// A part of a settlement batch that an operator brings, or (as `preview`) a whole list that is only tried. Amounts in minor
 /// units.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,7 +43,9 @@ pub struct BatchPart {
     #[serde(default)]
     pub new_processor: bool,
 }
+}
 
+described! {
 /// A line of a settlement batch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,7 +68,9 @@ pub struct BatchLine {
     /// The amount paid out.
     pub net: i64,
 }
+}
 
+described! {
 /// A batch is taken back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +85,7 @@ pub struct RevertBatch {
     #[serde(default)]
     pub dry_run: bool,
 }
+}
 
 const fn one() -> u32 {
     1
@@ -87,16 +95,19 @@ const fn one() -> u32 {
 ///
 /// # Errors
 /// A part that is no part, differs from the one that was brought under its number, or is not answered in time.
-pub fn bring_part(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
+pub fn bring_part(views: &Views, wish: BatchPart) -> Result<PartBrought, Refused> {
     if wish.lines.len() > SETTLEMENT_LINES_PER_PART || wish.part == 0 {
         return Err(Refused::usage(format!(
             "a part has a number from 1 on, and {SETTLEMENT_LINES_PER_PART} lines at most"
         )));
     }
-    let answer = json!({
-        "schema": "wattstile.order/1", "processor": wish.processor, "batch": wish.batch, "revision": wish.revision,
-        "part": wish.part,
-    });
+    let answer = PartBrought {
+        schema: ORDER.to_owned(),
+        processor: wish.processor.clone(),
+        batch: wish.batch.clone(),
+        revision: wish.revision,
+        part: wish.part,
+    };
     views.bring(read(views, wish)?)?;
     Ok(answer)
 }
@@ -106,21 +117,20 @@ pub fn bring_part(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
 /// # Errors
 ///
 /// The list cannot be read, or our operations are not available.
-pub fn preview(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
+pub fn preview(views: &Views, wish: BatchPart) -> Result<BatchView, Refused> {
     if wish.lines.len() > SETTLEMENT_LINES_MAX {
         return Err(Refused::usage(format!("a list has {SETTLEMENT_LINES_MAX} lines at most")));
     }
     let mut part = read(views, wish)?;
     let lines = std::mem::take(&mut part.lines);
-    let view = views.preview(lines, &part, part.at)?;
-    serde_json::to_value(view).map_err(Refused::failed)
+    Ok(views.preview(lines, &part, part.at)?)
 }
 
 /// Takes a batch back: each of its parts is booked the other way round.
 ///
 /// # Errors
 /// There is no such batch, it is taken back already, or the reason is none.
-pub fn revert_batch(views: &Views, wish: RevertBatch) -> Result<Value, Refused> {
+pub fn revert_batch(views: &Views, wish: RevertBatch) -> Result<BatchView, Refused> {
     let RevertBatch { processor, batch, reason, dry_run } = wish;
     let reason = reason.trim();
     if reason.is_empty() || reason.len() > SETTLEMENT_TEXT_MAX {
@@ -132,7 +142,7 @@ pub fn revert_batch(views: &Views, wish: RevertBatch) -> Result<Value, Refused> 
         views.revert(&key, reason)?;
     }
     let missing = || Refused::not_found(format!("{processor} has no batch {batch}"));
-    serde_json::to_value(views.batch_view(&key)?.ok_or_else(missing)?).map_err(Refused::failed)
+    views.batch_view(&key)?.ok_or_else(missing)
 }
 
 fn read(views: &Views, wish: BatchPart) -> Result<Part, Refused> {

@@ -14,6 +14,7 @@ use crate::node::input::Input;
 use crate::node::input::SettlementReply;
 pub use crate::node::query::Due;
 use crate::node::query::{self, KeptBatches};
+use crate::units::shape::described;
 use crate::units::{Amount, Currency, OpId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ use std::time::Duration;
 /// How long a part of a batch may take until it is durable.
 const DURABLE_WITHIN: Duration = Duration::from_secs(10);
 
+described! {
 /// One batch, line by line, as the gate booked it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchView {
@@ -37,7 +39,9 @@ pub struct BatchView {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<LineRow>,
 }
+}
 
+described! {
 /// A line of a batch. Money in major units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineRow {
@@ -63,6 +67,7 @@ pub struct LineRow {
     pub net: Decimal,
     /// The currency.
     pub currency: String,
+}
 }
 
 /// A batch as a register keeps it, and the name of an earlier one with the same lines.

@@ -1,5 +1,6 @@
 //! Orders of operators to chargers: begin a session from afar, send a message now.
 
+use super::answers::{ChargerOrdered, ORDER};
 use super::orders::{PresentedCredential, running};
 use super::refused::Refused;
 use super::views::Views;
@@ -7,11 +8,12 @@ use crate::message::{ChargerOrder, OrderOutcome, Triggered};
 use crate::node::input::Input;
 use crate::node::reply::Ordered;
 use crate::payment::{Credential, CredentialKind};
+use crate::units::shape::described;
 use crate::units::{ChargerId, ConnectorId};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::time::Duration;
 
+described! {
 /// A charger is to begin a session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,7 +24,9 @@ pub struct RemoteStart {
     /// What counts as presented. For `rfid` it is the text that the charger would read from a card.
     pub credential: PresentedCredential,
 }
+}
 
+described! {
 /// A charger is to send a message.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +37,7 @@ pub struct Triggering {
     #[serde(default)]
     pub connector: Option<u16>,
 }
+}
 
 /// How long an order waits: the charger's own time, and some for the way.
 const TIMEOUT: Duration = Duration::from_secs(40);
@@ -42,7 +47,7 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 /// # Errors
 /// A connector or credential that is none; a charger that is not known, not connected, occupied or speaks a protocol without
 /// such orders; a credential that would be refused; a charger that refuses, or does not answer in time.
-pub fn start_at_charger(views: &Views, charger: &ChargerId, order: &RemoteStart) -> Result<Value, Refused> {
+pub fn start_at_charger(views: &Views, charger: &ChargerId, order: &RemoteStart) -> Result<ChargerOrdered, Refused> {
     let connector = connector(order.connector)?;
     let credential = credential(&order.credential)?;
     carry_out(views, charger, ChargerOrder::Start { connector, credential })
@@ -53,7 +58,7 @@ pub fn start_at_charger(views: &Views, charger: &ChargerId, order: &RemoteStart)
 /// # Errors
 /// A message or connector that is none; a charger that is not known, not connected or speaks a protocol without such orders;
 /// a charger that refuses, or does not answer in time.
-pub fn trigger_at_charger(views: &Views, charger: &ChargerId, order: &Triggering) -> Result<Value, Refused> {
+pub fn trigger_at_charger(views: &Views, charger: &ChargerId, order: &Triggering) -> Result<ChargerOrdered, Refused> {
     let connector = connector(order.connector)?;
     let message = match order.message.as_str() {
         "boot" => Triggered::Boot,
@@ -69,13 +74,13 @@ pub fn trigger_at_charger(views: &Views, charger: &ChargerId, order: &Triggering
     carry_out(views, charger, ChargerOrder::Trigger { message, connector })
 }
 
-fn carry_out(views: &Views, charger: &ChargerId, order: ChargerOrder) -> Result<Value, Refused> {
+fn carry_out(views: &Views, charger: &ChargerId, order: ChargerOrder) -> Result<ChargerOrdered, Refused> {
     let directory = running(views)?;
     let order = Box::new((charger.clone(), order));
     let asker = directory.order(TIMEOUT, |reply| Input::OrderCharger(order, reply)).map_err(|_| Refused::busy())?;
     match asker.wait() {
         Ok(Ordered::Charger(OrderOutcome::Accepted)) => {
-            Ok(json!({ "schema": "wattstile.order/1", "charger": charger.as_str(), "accepted": true }))
+            Ok(ChargerOrdered { schema: ORDER.to_owned(), charger: charger.to_string(), accepted: true })
         }
         Ok(Ordered::Charger(OrderOutcome::Refused(status))) => {
             Err(Refused::conflict(format!("charger {charger} refuses the order: {status}")))

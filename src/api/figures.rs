@@ -6,9 +6,12 @@ use crate::actors::directory::Directory;
 use crate::ledger::Name;
 use crate::node::query::{self, ShardFigures};
 use crate::units::Currency;
+use crate::units::shape::{Described, Shapes, described};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
+described! {
 /// The state of a gate in figures.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
@@ -40,7 +43,9 @@ pub struct Figures {
     #[serde(skip)]
     unsecured: BTreeMap<Currency, i64>,
 }
+}
 
+described! {
 /// Money in one currency, in minor units.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Money {
@@ -52,6 +57,14 @@ pub struct Money {
     pub released_minor: i64,
     /// Owed and not captured.
     pub shortfall_minor: i64,
+}
+}
+
+/// It is in no document.
+impl Described for PartitionBooks {
+    fn shape(_: &mut Shapes) -> Value {
+        Value::Null
+    }
 }
 
 impl Figures {

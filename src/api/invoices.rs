@@ -7,11 +7,13 @@ use crate::billing::invoice::{Digest, Issued, OpenSeries, SeriesId, verify_serie
 use crate::node::query;
 pub use crate::node::query::NewestDocument;
 use crate::units::Timestamp;
+use crate::units::shape::described;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+described! {
 /// One document in a list. Money in major units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvoiceRow {
@@ -36,7 +38,9 @@ pub struct InvoiceRow {
     /// Its link of the series' chain.
     pub hash: String,
 }
+}
 
+described! {
 /// One series, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesRow {
@@ -54,6 +58,7 @@ pub struct SeriesRow {
     pub currency: String,
     /// The fault.
     pub fault: Option<String>,
+}
 }
 
 fn key(issued: &Issued) -> NewestDocument {

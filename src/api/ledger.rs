@@ -10,6 +10,7 @@ use crate::ledger::{
 use crate::limits::LIST_ITEMS_MAX;
 pub use crate::node::query::BookKey;
 use crate::node::query::{self, PartitionEntries};
+use crate::units::shape::described;
 use crate::units::{Amount, Currency, PartitionId, SessionId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub struct TrialView {
     pub rows: Vec<TrialRow>,
 }
 
+described! {
 /// How the books stand, without their accounts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BooksSummary {
@@ -41,7 +43,9 @@ pub struct BooksSummary {
     /// Accounts that are below zero and must not be; the first [`LIST_ITEMS_MAX`] of them.
     pub broken: Vec<String>,
 }
+}
 
+described! {
 /// One account. Money in major units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialRow {
@@ -59,6 +63,7 @@ pub struct TrialRow {
     pub credits: Decimal,
     /// In the direction in which the account grows.
     pub balance: Decimal,
+}
 }
 
 /// In which form books leave.

@@ -13,6 +13,7 @@
 //! to the actors like those of other sources.
 
 mod accounts;
+mod answers;
 mod batch_orders;
 mod batches;
 mod charger_orders;
@@ -20,6 +21,7 @@ mod figures;
 mod invoices;
 mod ledger;
 mod money;
+mod money_lists;
 mod named;
 pub mod object;
 mod orders;
@@ -33,13 +35,20 @@ mod timeline;
 mod views;
 
 pub use accounts::{AccountRow, AccountSheet, MovementRow};
+pub use answers::{
+    AccountOrdered, BackedUp, ChargerOrdered, KeysLoaded, MoneyOrdered, PartBrought, ProcessorOrdered, ProcessorTested,
+    QuarantineOrdered, RequestedRow, SessionStopped,
+};
 pub use batch_orders::{BatchLine, BatchPart, RevertBatch, bring_part, preview, revert_batch};
 pub use batches::{BatchView, Due, LineRow};
 pub use charger_orders::{RemoteStart, Triggering, start_at_charger, trigger_at_charger};
 pub use figures::{Figures, Money};
 pub use invoices::{InvoiceRow, NewestDocument, SeriesRow};
 pub use ledger::{BookKey, BooksSummary, ExportFormat, TrialRow, TrialView};
-pub use money::{Draining, Refunding, Releasing, drain_processor, hold_id, refund, release, test_processor};
+pub use money::{
+    Draining, Refunding, Releasing, drain_processor, hold_id, refund, refund_total, release, test_processor,
+};
+pub use money_lists::{OperationListRow, ReceiptRow};
 pub use named::not_another;
 pub use orders::{BACKUP_TIMEOUT, BackUp, Closing, CreditLimit, Linking, Opening, PresentedCredential};
 pub use orders::{

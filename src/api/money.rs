@@ -2,6 +2,7 @@
 //!
 //! A dry run is the decision itself, made on a copy: it reports exactly the requests of a real run.
 
+use super::answers::{MoneyOrdered, ORDER, ProcessorOrdered, ProcessorTested, RequestedRow};
 use super::orders::{TIMEOUT, running};
 use super::refused::Refused;
 use super::resources::words;
@@ -12,10 +13,12 @@ use crate::node::input::{Input, MoneyOrder};
 use crate::node::processor::{Test, Tested};
 use crate::node::reply::{MoneyStanding, Ordered};
 use crate::payment::{self, Effect, Ordinal, Payment, Request};
+use crate::units::shape::described;
 use crate::units::{Amount, HoldId, Mono, Now, OpId, PaymentId, ProcessorId, SessionId, Typed};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+described! {
 /// Money is given back.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,7 +37,9 @@ pub struct Refunding {
     #[serde(default)]
     pub dry_run: bool,
 }
+}
 
+described! {
 /// A hold is released.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +48,9 @@ pub struct Releasing {
     #[serde(default)]
     pub dry_run: bool,
 }
+}
 
+described! {
 /// A processor gets no new holds, or gets them again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,14 +61,32 @@ pub struct Draining {
     #[serde(default)]
     pub dry_run: bool,
 }
+}
 
 /// Gives back money of a session that was captured.
 ///
 /// # Errors
 /// More than can be given back, a session that does not exist, a rule against it, or no answer in time.
-pub fn refund(views: &Views, id: SessionId, wish: &Refunding) -> Result<Value, Refused> {
+pub fn refund(views: &Views, id: SessionId, wish: &Refunding) -> Result<MoneyOrdered, Refused> {
     let directory = running(views)?;
     let payment = &payment_of(views, id.payment())?;
+    let total = total_of(payment, wish)?;
+    if total.minor <= 0 {
+        return Err(Refused::conflict("there is nothing that could be given back"));
+    }
+    let ordered = carry_out(directory, payment, MoneyOrder::RefundTo(total), wish.dry_run)?;
+    Ok(MoneyOrdered { total: Some(total.major()), ..ordered })
+}
+
+/// The total to which an order would bring what is given back: in this form, the same order twice gives back once.
+///
+/// # Errors
+/// As [`refund`].
+pub fn refund_total(views: &Views, id: SessionId, wish: &Refunding) -> Result<Decimal, Refused> {
+    total_of(&payment_of(views, id.payment())?, wish).map(Amount::major)
+}
+
+fn total_of(payment: &Payment, wish: &Refunding) -> Result<Amount, Refused> {
     let read = |typed: &Typed| typed.amount(payment.currency()).map_err(Refused::usage);
     let done = payment.refunded().minor.saturating_add(payment.refunding().minor);
     let more = |by: i64| Amount::new(done.saturating_add(by), payment.currency());
@@ -79,21 +104,19 @@ pub fn refund(views: &Views, id: SessionId, wish: &Refunding) -> Result<Value, R
         (None, None, true) => more(payment.refundable().minor),
         _ => return Err(Refused::usage("name one of `amount`, `total` and `all`")),
     };
-    if total.minor <= 0 {
-        return Err(Refused::conflict("there is nothing that could be given back"));
-    }
-    carry_out(directory, payment, MoneyOrder::RefundTo(total), wish.dry_run, &[("total", json!(total.major()))])
+    Ok(total)
 }
 
 /// Releases what a hold has left.
 ///
 /// # Errors
 /// A hold that does not exist or is over, a rule against it, or no answer in time.
-pub fn release(views: &Views, id: OpId, wish: &Releasing) -> Result<Value, Refused> {
+pub fn release(views: &Views, id: OpId, wish: &Releasing) -> Result<MoneyOrdered, Refused> {
     let directory = running(views)?;
     let payment = payment_of(views, id.payment())?;
     let order = MoneyOrder::Release(Ordinal(id.ordinal()));
-    carry_out(directory, &payment, order, wish.dry_run, &[("hold", json!(HoldId(id).to_string()))])
+    let ordered = carry_out(directory, &payment, order, wish.dry_run)?;
+    Ok(MoneyOrdered { hold: Some(HoldId(id).to_string()), ..ordered })
 }
 
 /// A hold is named by its own id or by that of its authorization.
@@ -108,7 +131,7 @@ pub fn hold_id(text: &str) -> Result<OpId, Refused> {
 ///
 /// # Errors
 /// A processor that never connected, or no answer in time.
-pub fn drain_processor(views: &Views, id: &ProcessorId, wish: &Draining) -> Result<Value, Refused> {
+pub fn drain_processor(views: &Views, id: &ProcessorId, wish: &Draining) -> Result<ProcessorOrdered, Refused> {
     let directory = running(views)?;
     let row = views.processor(id)?.ok_or_else(|| Refused::not_found(format!("processor {id} has never connected")))?;
     if !wish.dry_run {
@@ -120,17 +143,21 @@ pub fn drain_processor(views: &Views, id: &ProcessorId, wish: &Draining) -> Resu
             Err(_) => return Err(Refused::no_answer("no answer in time; look at the processor")),
         }
     }
-    Ok(json!({
-        "schema": "wattstile.order/1", "dry_run": wish.dry_run, "processor": id.as_str(),
-        "draining": row.row.draining, "draining_after": wish.on, "in_flight": row.row.in_flight,
-    }))
+    Ok(ProcessorOrdered {
+        schema: ORDER.to_owned(),
+        dry_run: wish.dry_run,
+        processor: id.to_string(),
+        draining: row.row.draining,
+        draining_after: wish.on,
+        in_flight: row.row.in_flight,
+    })
 }
 
 /// Sends a processor an inquiry for an unknown operation, and measures how long its answer takes.
 ///
 /// # Errors
 /// A processor that never connected, or one whose mailbox is full.
-pub fn test_processor(views: &Views, id: &ProcessorId) -> Result<Value, Refused> {
+pub fn test_processor(views: &Views, id: &ProcessorId) -> Result<ProcessorTested, Refused> {
     let directory = running(views)?;
     let actors = directory.processors();
     let actor = actors.get(id).ok_or_else(|| Refused::not_found(format!("processor {id} has never connected")))?;
@@ -142,7 +169,12 @@ pub fn test_processor(views: &Views, id: &ProcessorId) -> Result<Value, Refused>
         Ok(Tested::Silent) | Err(_) => ("silent", None),
         Ok(Tested::NotSent) => ("not sent", None),
     };
-    Ok(json!({ "schema": "wattstile.processor-test/1", "processor": id.as_str(), "outcome": outcome, "took_ms": ms }))
+    Ok(ProcessorTested {
+        schema: "wattstile.processor-test/1".to_owned(),
+        processor: id.to_string(),
+        outcome: outcome.to_owned(),
+        took_ms: ms,
+    })
 }
 
 /// Decides on a copy; and if it is meant, hands the order to the payment's owner and waits until what follows from it is durable.
@@ -151,8 +183,7 @@ fn carry_out(
     payment: &Payment,
     order: MoneyOrder,
     dry_run: bool,
-    more: &[(&str, Value)],
-) -> Result<Value, Refused> {
+) -> Result<MoneyOrdered, Refused> {
     let policy = &directory.node_config().policy.payment;
     let effects = order.command(payment).map(|command| payment::decide(payment, command, now(), policy).effects);
     let mut asked = Vec::new();
@@ -163,25 +194,30 @@ fn carry_out(
             }
             Effect::Send(operation) => {
                 let (kind, amount) = (operation.request.kind(), amount_of(&operation.request));
-                asked.push(json!({
-                    "operation": operation.id.to_string(), "kind": words(kind),
-                    "processor": operation.processor.as_str(), "amount": amount.map(Amount::major),
-                }));
+                asked.push(RequestedRow {
+                    operation: operation.id.to_string(),
+                    kind: words(kind),
+                    processor: operation.processor.to_string(),
+                    amount: amount.map(Amount::major),
+                });
             }
             Effect::Acknowledge { .. } | Effect::Alarm { .. } => {}
         }
     }
     let standing = if dry_run { MoneyStanding::of(payment) } else { ordered(directory, payment.id(), order)? };
-    let mut document = json!({
-        "schema": "wattstile.order/1", "dry_run": dry_run, "session": payment.id().to_string(),
-        "currency": payment.currency().code(), "operations": asked,
-        "captured": standing.captured.major(), "refunded": standing.refunded.major(),
-        "refunding": standing.refunding.major(), "held": standing.held.major(),
-    });
-    for (key, value) in more {
-        document[*key] = value.clone();
-    }
-    Ok(document)
+    Ok(MoneyOrdered {
+        schema: ORDER.to_owned(),
+        dry_run,
+        session: payment.id().to_string(),
+        currency: payment.currency().code().to_owned(),
+        operations: asked,
+        captured: standing.captured.major(),
+        refunded: standing.refunded.major(),
+        refunding: standing.refunding.major(),
+        held: standing.held.major(),
+        total: None,
+        hold: None,
+    })
 }
 
 fn ordered(directory: &Directory, payment: PaymentId, order: MoneyOrder) -> Result<MoneyStanding, Refused> {

@@ -1,6 +1,7 @@
 //! Orders of operators: an account is opened, money is put on it, a session is stopped.
 
 use super::accounts::AccountSheet;
+use super::answers::{AccountOrdered, BackedUp, KeysLoaded, ORDER, SessionStopped};
 use super::object::object_or_null;
 use super::refused::{Refused, Why};
 use super::views::Views;
@@ -14,18 +15,19 @@ use crate::node::reply::{Ordered, ReplyTo};
 use crate::node::topping_up::TopUpOrder;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
+use crate::units::shape::described;
 use crate::units::{
     AccountId, Amount, Currency, Fingerprint, HoldId, OpId, PartitionId, PaymentId, ProcessorId, SessionId, Timestamp,
     Typed,
 };
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
+described! {
 /// Money is put on an account.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +48,9 @@ pub struct TopUp {
     #[serde(default)]
     pub operation: Option<String>,
 }
+}
 
+described! {
 /// An account is opened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,7 +69,9 @@ pub struct Opening {
     #[serde(default)]
     pub operation: Option<String>,
 }
+}
 
+described! {
 /// A credential is linked to an account, or no longer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,7 +89,9 @@ pub struct Linking {
     #[serde(default)]
     pub operation: Option<String>,
 }
+}
 
+described! {
 /// A credential as an operator types it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,6 +101,7 @@ pub struct PresentedCredential {
     /// The token, the contract's id or the card's UID.
     pub token: String,
 }
+}
 
 /// The token never reaches a log.
 impl std::fmt::Debug for PresentedCredential {
@@ -101,6 +110,7 @@ impl std::fmt::Debug for PresentedCredential {
     }
 }
 
+described! {
 /// Promotional money is granted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,7 +127,9 @@ pub struct Promotion {
     #[serde(default)]
     pub operation: Option<String>,
 }
+}
 
+described! {
 /// The credit limit of an account is changed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,7 +143,9 @@ pub struct CreditLimit {
     #[serde(default)]
     pub operation: Option<String>,
 }
+}
 
+described! {
 /// An account is closed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,13 +157,16 @@ pub struct Closing {
     #[serde(default)]
     pub operation: Option<String>,
 }
+}
 
+described! {
 /// A backup of the running gate is taken.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackUp {
     /// Where to: a directory on the gate's machine, with its whole path, that is empty or not there.
     pub to: PathBuf,
+}
 }
 
 /// How long a backup may take.
@@ -173,7 +190,7 @@ pub(super) fn running(views: &Views) -> Result<&Directory, Refused> {
 ///
 /// # Errors
 /// An id or a currency that is none, an account that was opened otherwise, a rule against it, or no answer in time.
-pub fn open_account(views: &Views, opening: &Opening) -> Result<Value, Refused> {
+pub fn open_account(views: &Views, opening: &Opening) -> Result<AccountOrdered, Refused> {
     let directory = running(views)?;
     let account = AccountId::new(&opening.account).map_err(Refused::usage)?;
     let currency: Currency = opening.currency.parse().map_err(Refused::usage)?;
@@ -193,10 +210,12 @@ pub fn open_account(views: &Views, opening: &Opening) -> Result<Value, Refused> 
         }
     }
     if opening.dry_run {
-        return Ok(json!({
-            "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(),
-            "exists": known.is_some(), "currency": currency.code(), "credit_limit": credit_limit.major(),
-        }));
+        return Ok(AccountOrdered {
+            exists: Some(known.is_some()),
+            currency: Some(currency.code().to_owned()),
+            credit_limit: Some(credit_limit.major()),
+            ..AccountOrdered::dry(&account)
+        });
     }
     let op = operation(directory, &account, opening.operation.as_deref())?;
     let command = Command::Open { op, account: account.clone(), currency, credit_limit };
@@ -207,7 +226,7 @@ pub fn open_account(views: &Views, opening: &Opening) -> Result<Value, Refused> 
 ///
 /// # Errors
 /// An account that does not exist, an amount that is none, a rule against it, or no answer in time.
-pub fn top_up(views: &Views, account: &AccountId, wish: &TopUp) -> Result<Value, Refused> {
+pub fn top_up(views: &Views, account: &AccountId, wish: &TopUp) -> Result<AccountOrdered, Refused> {
     let (directory, known) = (running(views)?, known(views, account)?);
     let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
     let amount = wish.amount.amount(currency).map_err(Refused::usage)?;
@@ -225,10 +244,13 @@ pub fn top_up(views: &Views, account: &AccountId, wish: &TopUp) -> Result<Value,
     if wish.dry_run {
         let after =
             known.row.paid.checked_add(amount.major()).ok_or_else(|| Refused::usage("the amount is too large"))?;
-        return Ok(json!({
-            "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(), "currency": currency.code(),
-            "amount": amount.major(), "paid": known.row.paid, "paid_after": after,
-        }));
+        return Ok(AccountOrdered {
+            currency: Some(currency.code().to_owned()),
+            amount: Some(amount.major()),
+            paid: Some(known.row.paid),
+            paid_after: Some(after),
+            ..AccountOrdered::dry(account)
+        });
     }
     let op = operation(directory, account, wish.operation.as_deref())?;
     let Some(presented) = &wish.credential else {
@@ -240,8 +262,8 @@ pub fn top_up(views: &Views, account: &AccountId, wish: &TopUp) -> Result<Value,
     let id = top_up_id(op, account, directory.node_config().partitions);
     let paying = TopUpOrder { id, account: account.clone(), amount, credential: credential(presented)? };
     let mut document = hand_over(directory, account, op, PAYING, |reply| Input::TopUp(Box::new(paying), reply))?;
-    document["top_up"] = id.to_string().into();
-    document["hold"] = HoldId(id.operation(1)).to_string().into();
+    document.top_up = Some(id.to_string());
+    document.hold = Some(HoldId(id.operation(1)).to_string());
     Ok(document)
 }
 
@@ -288,7 +310,7 @@ fn known_processors(directory: &Directory) -> BTreeSet<ProcessorId> {
 ///
 /// # Errors
 /// An account that does not exist, an amount that is none, a rule against it, or no answer in time.
-pub fn promote(views: &Views, account: &AccountId, wish: &Promotion) -> Result<Value, Refused> {
+pub fn promote(views: &Views, account: &AccountId, wish: &Promotion) -> Result<AccountOrdered, Refused> {
     let (directory, known) = (running(views)?, known(views, account)?);
     let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
     let amount = wish.amount.amount(currency).map_err(Refused::usage)?;
@@ -300,11 +322,13 @@ pub fn promote(views: &Views, account: &AccountId, wish: &Promotion) -> Result<V
         return Err(Refused::usage(format!("until {until} is over already; name a time that is to come")));
     }
     if wish.dry_run {
-        return Ok(json!({
-            "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(), "currency": currency.code(),
-            "amount": amount.major(), "promotional": known.row.promotional,
-            "promotional_after": known.row.promotional + amount.major(),
-        }));
+        return Ok(AccountOrdered {
+            currency: Some(currency.code().to_owned()),
+            amount: Some(amount.major()),
+            promotional: Some(known.row.promotional),
+            promotional_after: Some(known.row.promotional + amount.major()),
+            ..AccountOrdered::dry(account)
+        });
     }
     let op = operation(directory, account, wish.operation.as_deref())?;
     order(directory, account, op, Command::GrantPromotion { op, amount, expires_at: until })
@@ -314,7 +338,7 @@ pub fn promote(views: &Views, account: &AccountId, wish: &Promotion) -> Result<V
 ///
 /// # Errors
 /// An account that does not exist, a credential that is none or linked to another account, a rule against it, or no answer in time.
-pub fn link(views: &Views, account: &AccountId, wish: &Linking) -> Result<Value, Refused> {
+pub fn link(views: &Views, account: &AccountId, wish: &Linking) -> Result<AccountOrdered, Refused> {
     set_link(views, account, wish, true)
 }
 
@@ -322,11 +346,11 @@ pub fn link(views: &Views, account: &AccountId, wish: &Linking) -> Result<Value,
 ///
 /// # Errors
 /// An account that does not exist, a credential that is none, a rule against it, or no answer in time.
-pub fn unlink(views: &Views, account: &AccountId, wish: &Linking) -> Result<Value, Refused> {
+pub fn unlink(views: &Views, account: &AccountId, wish: &Linking) -> Result<AccountOrdered, Refused> {
     set_link(views, account, wish, false)
 }
 
-fn set_link(views: &Views, account: &AccountId, wish: &Linking, on: bool) -> Result<Value, Refused> {
+fn set_link(views: &Views, account: &AccountId, wish: &Linking, on: bool) -> Result<AccountOrdered, Refused> {
     let (directory, known) = (running(views)?, known(views, account)?);
     let node_config = directory.node_config();
     let credential = match (&wish.credential, wish.fingerprint.as_deref()) {
@@ -346,10 +370,11 @@ fn set_link(views: &Views, account: &AccountId, wish: &Linking, on: bool) -> Res
     }
     let shown = credential.to_string();
     let mut document = if wish.dry_run {
-        json!({
-            "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(),
-            "linked": linked_to.is_some(), "credentials": known.credentials.len(),
-        })
+        AccountOrdered {
+            linked: Some(linked_to.is_some()),
+            credentials: Some(known.credentials.len()),
+            ..AccountOrdered::dry(account)
+        }
     } else {
         let op = operation(directory, account, wish.operation.as_deref())?;
         let (command, free) = if on {
@@ -365,7 +390,7 @@ fn set_link(views: &Views, account: &AccountId, wish: &Linking, on: bool) -> Res
         }
         ordered?
     };
-    document["credential"] = shown.into();
+    document.credential = Some(shown);
     Ok(document)
 }
 
@@ -373,15 +398,18 @@ fn set_link(views: &Views, account: &AccountId, wish: &Linking, on: bool) -> Res
 ///
 /// # Errors
 /// An account that does not exist, an amount that is none, a rule against it, or no answer in time.
-pub fn set_credit_limit(views: &Views, account: &AccountId, wish: &CreditLimit) -> Result<Value, Refused> {
+pub fn set_credit_limit(views: &Views, account: &AccountId, wish: &CreditLimit) -> Result<AccountOrdered, Refused> {
     let (directory, known) = (running(views)?, known(views, account)?);
     let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
     let limit = wish.limit.amount(currency).map_err(Refused::usage)?;
     if wish.dry_run {
-        return Ok(json!({
-            "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(), "currency": currency.code(),
-            "credit_limit": known.row.credit_limit, "credit_limit_after": limit.major(), "available": known.row.available,
-        }));
+        return Ok(AccountOrdered {
+            currency: Some(currency.code().to_owned()),
+            credit_limit: Some(known.row.credit_limit),
+            credit_limit_after: Some(limit.major()),
+            available: Some(known.row.available),
+            ..AccountOrdered::dry(account)
+        });
     }
     let op = operation(directory, account, wish.operation.as_deref())?;
     order(directory, account, op, Command::SetCreditLimit { op, limit })
@@ -391,7 +419,7 @@ pub fn set_credit_limit(views: &Views, account: &AccountId, wish: &CreditLimit) 
 ///
 /// # Errors
 /// An account that does not exist, an amount that is none, a rule against it, or no answer in time.
-pub fn close_account(views: &Views, account: &AccountId, wish: &Closing) -> Result<Value, Refused> {
+pub fn close_account(views: &Views, account: &AccountId, wish: &Closing) -> Result<AccountOrdered, Refused> {
     let (directory, known) = (running(views)?, known(views, account)?);
     if wish.dry_run {
         if known.row.state == "open" && known.row.owes > Decimal::ZERO {
@@ -400,10 +428,13 @@ pub fn close_account(views: &Views, account: &AccountId, wish: &Closing) -> Resu
                 "account {account} owes {currency} {owes}; it is closed when that is paid"
             )));
         }
-        return Ok(json!({
-            "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(), "currency": known.row.currency,
-            "paid_out": known.row.paid, "forfeited": known.row.promotional, "open_holds": known.row.open_holds,
-        }));
+        return Ok(AccountOrdered {
+            currency: Some(known.row.currency),
+            paid_out: Some(known.row.paid),
+            forfeited: Some(known.row.promotional),
+            open_holds: Some(known.row.open_holds),
+            ..AccountOrdered::dry(account)
+        });
     }
     let op = operation(directory, account, wish.operation.as_deref())?;
     order(directory, account, op, Command::Close { op })
@@ -413,9 +444,9 @@ pub fn close_account(views: &Views, account: &AccountId, wish: &Closing) -> Resu
 ///
 /// # Errors
 /// The file cannot be read, or lacks a key that is in use.
-pub fn reload_keys(views: &Views) -> Result<Value, Refused> {
+pub fn reload_keys(views: &Views) -> Result<KeysLoaded, Refused> {
     let vault = running(views)?.node_config().credentials.keys().reload().map_err(Refused::failed)?;
-    Ok(json!({ "schema": "wattstile.order/1", "keys": vault.ids().collect::<Vec<_>>() }))
+    Ok(KeysLoaded { schema: ORDER.to_owned(), keys: vault.ids().collect() })
 }
 
 fn known(views: &Views, account: &AccountId) -> Result<AccountSheet, Refused> {
@@ -461,7 +492,7 @@ fn fingerprint(shown: &str) -> Result<Fingerprint, Refused> {
 ///
 /// # Errors
 /// A session that does not exist, or a gate that is busy.
-pub fn stop_session(views: &Views, session: SessionId) -> Result<Value, Refused> {
+pub fn stop_session(views: &Views, session: SessionId) -> Result<SessionStopped, Refused> {
     let directory = running(views)?;
     let known = views.state(session)?.ok_or_else(|| Refused::not_found(format!("there is no session {session}")))?;
     let state = state_name(&known);
@@ -469,16 +500,19 @@ pub fn stop_session(views: &Views, session: SessionId) -> Result<Value, Refused>
     if !over && directory.post(Input::StopSession(session, StopReason::Operator)).is_err() {
         return Err(Refused::busy());
     }
-    Ok(json!({
-        "schema": "wattstile.order/1", "session": session.to_string(), "state": state, "ordered": !over,
-    }))
+    Ok(SessionStopped {
+        schema: ORDER.to_owned(),
+        session: session.to_string(),
+        state: state.to_owned(),
+        ordered: !over,
+    })
 }
 
 /// Has a backup taken beside everything else, and waits for it.
 ///
 /// # Errors
 /// A path that is not whole, a directory that is not empty, or a backup that fails.
-pub fn back_up(views: &Views, BackUp { to }: BackUp) -> Result<Value, Refused> {
+pub fn back_up(views: &Views, BackUp { to }: BackUp) -> Result<BackedUp, Refused> {
     running(views)?;
     if !to.is_absolute() {
         return Err(Refused::usage(format!("{}: wanted a whole path", to.display())));
@@ -487,14 +521,7 @@ pub fn back_up(views: &Views, BackUp { to }: BackUp) -> Result<Value, Refused> {
     let (reply, taken) = mpsc::channel();
     snapshot_scheduler.try_send(Backup { to, reply }).map_err(|_| Refused::busy())?;
     match taken.recv_timeout(BACKUP_TIMEOUT) {
-        Ok(Ok(manifest)) => {
-            let mut document = json!({ "schema": "wattstile.backup/1" });
-            let manifest = serde_json::to_value(manifest).map_err(Refused::failed)?;
-            if let (Value::Object(document), Value::Object(manifest)) = (&mut document, manifest) {
-                document.extend(manifest);
-            }
-            Ok(document)
-        }
+        Ok(Ok(manifest)) => Ok(BackedUp { schema: "wattstile.backup/1".to_owned(), manifest }),
         Ok(Err(failure)) => {
             Err(if failure.exit_code() == 78 { Refused::conflict(failure) } else { Refused::failed(failure) })
         }
@@ -503,7 +530,7 @@ pub fn back_up(views: &Views, BackUp { to }: BackUp) -> Result<Value, Refused> {
 }
 
 /// Hands an order to its account and waits until what follows from it is durable.
-fn order(directory: &Directory, account: &AccountId, op: OpId, command: Command) -> Result<Value, Refused> {
+fn order(directory: &Directory, account: &AccountId, op: OpId, command: Command) -> Result<AccountOrdered, Refused> {
     let id = account.clone();
     hand_over(directory, account, op, TIMEOUT, move |reply| Input::Order(id, Box::new(command), reply))
 }
@@ -514,7 +541,7 @@ fn hand_over(
     op: OpId,
     timeout: Duration,
     input: impl FnOnce(ReplyTo) -> Input,
-) -> Result<Value, Refused> {
+) -> Result<AccountOrdered, Refused> {
     match directory.order(timeout, input).map_err(|_| Refused::busy())?.wait() {
         Ok(Ordered::Done(balance)) => Ok(done(account, op, &balance)),
         Ok(Ordered::Refused(rejection)) => Err(Refused::conflict(rejection)),
@@ -532,14 +559,17 @@ fn hand_over(
     }
 }
 
-fn done(account: &AccountId, op: OpId, balance: &Balance) -> Value {
-    let major = |minor: i64| Amount::new(minor, balance.currency).major();
-    json!({
-        "schema": "wattstile.order/1", "dry_run": false, "account": account.as_str(), "operation": op.to_string(),
-        "currency": balance.currency.code(), "paid": major(balance.posted.paid),
-        "promotional": major(balance.posted.promotional), "held": major(balance.held.total()),
-        "available": major(balance.available()),
-    })
+fn done(account: &AccountId, op: OpId, balance: &Balance) -> AccountOrdered {
+    let major = |minor: i64| Some(Amount::new(minor, balance.currency).major());
+    AccountOrdered {
+        operation: Some(op.to_string()),
+        currency: Some(balance.currency.code().to_owned()),
+        paid: major(balance.posted.paid),
+        promotional: major(balance.posted.promotional),
+        held: major(balance.held.total()),
+        available: major(balance.available()),
+        ..AccountOrdered::done(account)
+    }
 }
 
 /// The order's idempotency key: the one that was named, or a fresh one.

@@ -11,6 +11,7 @@ use crate::limits::LIST_ITEMS_MAX;
 use crate::node::processor::{ProcessorActor, ProcessorFigures, Report};
 use crate::node::query::{self, ChargerSummary, HoldSummary};
 use crate::payment::{Capabilities, OperationKind, Ordinal};
+use crate::units::shape::described;
 use crate::units::{Amount, OpId, ProcessorId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use std::time::Duration;
 const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(5);
 const PROCESSORS: &str = "processors' actors";
 
+described! {
 /// A charger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChargerRow {
@@ -35,7 +37,9 @@ pub struct ChargerRow {
     /// Sessions that are open.
     pub sessions: Vec<String>,
 }
+}
 
+described! {
 /// A processor that has connected at least once, also before a restart of the gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessorRow {
@@ -57,7 +61,9 @@ pub struct ProcessorRow {
     #[serde(default)]
     pub breakers_open: Vec<String>,
 }
+}
 
+described! {
 /// One processor in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessorSheet {
@@ -75,7 +81,9 @@ pub struct ProcessorSheet {
     /// Its share among those of the same place.
     pub weight: Option<u16>,
 }
+}
 
+described! {
 /// What a processor declared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declared {
@@ -102,7 +110,9 @@ pub struct Declared {
     /// Most unanswered operations on one connection.
     pub inflight_max: u32,
 }
+}
 
+described! {
 /// One hold in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldSheet {
@@ -124,7 +134,9 @@ pub struct HoldSheet {
     #[serde(default)]
     pub timeline_is_cut: bool,
 }
+}
 
+described! {
 /// One operation in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationSheet {
@@ -144,7 +156,9 @@ pub struct OperationSheet {
     #[serde(default)]
     pub timeline_is_cut: bool,
 }
+}
 
+described! {
 /// Funds that are reserved, or being requested or released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldRow {
@@ -166,6 +180,7 @@ pub struct HoldRow {
     pub currency: String,
     /// When it lapses.
     pub expires_at: String,
+}
 }
 
 impl Views {

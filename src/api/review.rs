@@ -2,6 +2,7 @@
 //!
 //! A dry run is the decision itself, made on a copy of the session.
 
+use super::answers::{ORDER, QuarantineOrdered};
 use super::orders::{TIMEOUT, running};
 use super::refused::Refused;
 use super::views::{Unanswered, Views};
@@ -11,13 +12,14 @@ use crate::node::query;
 use crate::node::reply::Ordered;
 use crate::session::{Order, Review, Ruled, Ruling, Session};
 use crate::tariff::Tariff;
+use crate::units::shape::described;
 use crate::units::{AccountId, Energy, SessionId};
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use std::sync::Arc;
 
+described! {
 /// Energy that is kept for review is billed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +34,9 @@ pub struct Billing {
     #[serde(default)]
     pub dry_run: bool,
 }
+}
 
+described! {
 /// Energy that is kept for review is dropped: it is never billed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,13 +45,14 @@ pub struct Dropping {
     #[serde(default)]
     pub dry_run: bool,
 }
+}
 
 /// Bills energy that is kept for review. Repeating the order bills it once.
 ///
 /// # Errors
 /// A session that does not exist or goes on, one of which nothing is kept or on which it was decided otherwise, energy that
 /// cannot be priced, an account that does not exist or does not pay, or no answer in time.
-pub fn bill_quarantined(views: &Views, id: SessionId, wish: &Billing) -> Result<Value, Refused> {
+pub fn bill_quarantined(views: &Views, id: SessionId, wish: &Billing) -> Result<QuarantineOrdered, Refused> {
     running(views)?;
     let energy = wish.kwh.map(|kwh| {
         let energy = Energy::from_kwh(kwh).filter(|energy| *energy > Energy::ZERO);
@@ -69,12 +74,12 @@ pub fn bill_quarantined(views: &Views, id: SessionId, wish: &Billing) -> Result<
 ///
 /// # Errors
 /// As [`bill_quarantined`].
-pub fn drop_quarantined(views: &Views, id: SessionId, wish: &Dropping) -> Result<Value, Refused> {
+pub fn drop_quarantined(views: &Views, id: SessionId, wish: &Dropping) -> Result<QuarantineOrdered, Refused> {
     running(views)?;
     decide(views, id, ReviewOrder::Drop, wish.dry_run)
 }
 
-fn decide(views: &Views, id: SessionId, order: ReviewOrder, dry_run: bool) -> Result<Value, Refused> {
+fn decide(views: &Views, id: SessionId, order: ReviewOrder, dry_run: bool) -> Result<QuarantineOrdered, Refused> {
     let directory = running(views)?;
     let (session, tariff) = views.priced(id)?.ok_or_else(|| Refused::not_found(format!("there is no session {id}")))?;
     let zone = TimeZone::get(&session.zone).map_err(Refused::failed)?;
@@ -88,13 +93,17 @@ fn decide(views: &Views, id: SessionId, order: ReviewOrder, dry_run: bool) -> Re
         review => Some(review.map_err(Refused::conflict)?),
     };
     let kept = session.kept_energy().map(Energy::kwh);
-    let mut document = json!({
-        "schema": "wattstile.order/1", "dry_run": dry_run, "session": id.to_string(),
-        "currency": session.payment.currency().code(), "quarantined_kwh": kept,
-    });
+    let mut document = QuarantineOrdered {
+        schema: ORDER.to_owned(),
+        dry_run,
+        session: id.to_string(),
+        currency: session.payment.currency().code().to_owned(),
+        quarantined_kwh: kept,
+        ..QuarantineOrdered::default()
+    };
     if let Some(Review::Billed { energy, payable, .. }) = review {
-        document["energy_kwh"] = json!(energy.kwh());
-        document["payable"] = json!(payable.major());
+        document.energy_kwh = Some(energy.kwh());
+        document.payable = Some(payable.major());
     }
     let ruled = match review {
         Some(Review::Done(ruled)) => Some(ruled),
@@ -111,10 +120,10 @@ fn decide(views: &Views, id: SessionId, order: ReviewOrder, dry_run: bool) -> Re
         }
     };
     if let Some(Ruled { ruling, at }) = ruled {
-        document["ruling"] = json!(word(ruling));
-        document["ruled_at"] = json!(at.to_string());
+        document.ruling = Some(word(ruling).to_owned());
+        document.ruled_at = Some(at.to_string());
         if let Ruling::Released(energy) = ruling {
-            document["energy_kwh"] = json!(energy.kwh());
+            document.energy_kwh = Some(energy.kwh());
         }
     }
     Ok(document)

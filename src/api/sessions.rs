@@ -12,13 +12,15 @@ use crate::node::query::{self, SessionSummary, state_name};
 use crate::payment::{Dispute, DisputeState, Ending, Final, OperationKind, Ordinal, Payment, Phase};
 use crate::session::{Quarantine, Ruling, Session, Stage};
 use crate::tariff::Tariff;
-use crate::units::{Amount, PaymentId, SessionId};
+use crate::units::shape::described;
+use crate::units::{Amount, PartitionId, PaymentId, SessionId, TimeSpan};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
 pub use crate::node::query::{FLAGS, Filter, Newest, SESSION_STATES};
 
+described! {
 /// One session in a list. Money in major units of the currency, energy in kWh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRow {
@@ -68,6 +70,7 @@ pub struct SessionRow {
     #[serde(default)]
     pub flags: Vec<String>,
 }
+}
 
 impl SessionRow {
     /// Where it stands, as a list shows it: a refused session is no closed one.
@@ -76,6 +79,7 @@ impl SessionRow {
     }
 }
 
+described! {
 /// One session in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionSheet {
@@ -138,7 +142,9 @@ pub struct QuarantineRow {
     /// The session that it is part of.
     pub adopted_by: Option<String>,
 }
+}
 
+described! {
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationRow {
@@ -165,7 +171,9 @@ pub struct OperationRow {
     #[serde(default)]
     pub hold_id: String,
 }
+}
 
+described! {
 /// Money that an issuer took back from a capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisputeRow {
@@ -176,6 +184,10 @@ pub struct DisputeRow {
     /// `open`, `won` (the money came back) or `lost`.
     pub state: String,
 }
+}
+
+/// How much earlier the gate may have begun a session than its charger's clock says.
+const LATE_MAX: TimeSpan = TimeSpan::from_secs(-24 * 3_600);
 
 impl Views {
     /// Sessions, the newest first: live ones and archived ones.
@@ -183,7 +195,11 @@ impl Views {
     /// # Errors
     /// A shard did not answer in time, or the archive cannot be read.
     pub fn sessions(&self, filter: &Filter, page: &Page<Newest>) -> Result<Paged<Newest, SessionRow>, Unanswered> {
-        let Some(within) = ids(filter) else { return Ok(Paged { items: Vec::new(), next: None }) };
+        let Some(mut within) = ids(filter) else { return Ok(Paged { items: Vec::new(), next: None }) };
+        if let Some(since) = filter.since {
+            // An id has the gate's time of the start, which is later than the charger's by what the message took.
+            within.0 = within.0.max(SessionId::new(since.saturating_add(LATE_MAX), PartitionId(0), 0));
+        }
         // Live ones first: what is archived meanwhile is then seen twice, and never not at all.
         let live = self.first(page, |part| query::Sessions { filter: filter.clone(), part })?;
         let mut found: Vec<(Newest, SessionRow)> = live.iter().map(|(id, live)| (*id, row(live, false))).collect();
@@ -438,7 +454,7 @@ pub(super) const fn hold_state(stage: crate::payment::Stage) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{PartitionId, Timestamp};
+    use crate::units::Timestamp;
 
     #[test]
     fn ids_that_begin_alike_lie_in_one_range() {

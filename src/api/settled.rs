@@ -14,6 +14,7 @@ use crate::billing::reconciliation::{Flow, LineKind, Ours, SettlementLine};
 use crate::journal::ById;
 use crate::limits::LIST_ITEMS_MAX;
 use crate::node::query::{self, KeptBatches, Moved};
+use crate::units::shape::described;
 use crate::units::{Amount, OpId, PaymentId, ProcessorId, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How old an operation is when it is missed, unless the caller names another age.
 pub const GRACE: TimeSpan = TimeSpan::from_secs(72 * 3_600);
 
+described! {
 /// How many sessions, lines and batches there are; the lists of them stand under `settlement/sessions`, `differs`, `extra` and
 /// `batches`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,7 @@ pub struct SettledSummary {
     pub extra: u64,
     /// Batches.
     pub batches: u64,
+}
 }
 
 /// Every session priced, captured and settled, and what fits none: what `recon report` gives as one document.
@@ -58,6 +61,7 @@ pub struct SettledView {
     pub batches: Vec<BatchRow>,
 }
 
+described! {
 /// One session. Money in major units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettledRow {
@@ -77,7 +81,9 @@ pub struct SettledRow {
     /// The currency.
     pub currency: String,
 }
+}
 
+described! {
 /// A line that fits no operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtraRow {
@@ -103,7 +109,9 @@ pub struct ExtraRow {
     /// The currency.
     pub currency: String,
 }
+}
 
+described! {
 /// A line that settles an operation for another amount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiffersRow {
@@ -122,7 +130,9 @@ pub struct DiffersRow {
     /// The currency.
     pub currency: String,
 }
+}
 
+described! {
 /// A batch. Money in major units.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchRow {
@@ -161,6 +171,7 @@ pub struct BatchRow {
     pub same_as: Option<String>,
     /// The fault.
     pub faults: Vec<String>,
+}
 }
 
 /// By what a list of batches is ordered: when the money moves, the processor, the batch.

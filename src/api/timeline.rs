@@ -6,10 +6,12 @@
 use super::resources::words;
 use crate::payment::history::{HistoryEntry, HistoryKind, HistorySource};
 use crate::payment::{NotExecutedCause, OperationKind, Ordinal, Payment, UnknownCause};
+use crate::units::shape::described;
 use crate::units::{Amount, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+described! {
 /// One entry of the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimelineRow {
@@ -37,6 +39,7 @@ pub struct TimelineRow {
     /// Whether it is the answer to an inquiry.
     #[serde(default)]
     pub by_inquiry: bool,
+}
 }
 
 /// The whole of a payment's history, in order.

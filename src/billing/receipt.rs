@@ -6,6 +6,7 @@
 use super::invoice::Issued;
 use super::{BillingError, Cdr, ClosedSession, Dimension, Line, OcpiVersion, Party, PayableSplit, Quantity};
 use crate::limits;
+use crate::units::shape::described;
 use crate::units::{Amount, Rounding, Timestamp};
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
@@ -112,6 +113,7 @@ pub struct TariffRef {
     pub prices_include_vat: bool,
 }
 
+described! {
 /// One priced stretch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,6 +152,7 @@ pub struct ReceiptLine {
     pub net: Decimal,
     /// Exact cost with VAT.
     pub gross: Decimal,
+}
 }
 
 /// The sums of one VAT rate: exact, and in payable amounts.

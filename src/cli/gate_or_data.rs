@@ -241,7 +241,7 @@ impl Source {
                     query.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
                 match web::get(views, &Request { path: path.to_owned(), query }) {
                     Ok(web::Answer::Json(document)) => Ok(document.to_string()),
-                    Ok(web::Answer::Text(_, text)) => Ok(text),
+                    Ok(web::Answer::Text(_, text) | web::Answer::Page { text, .. }) => Ok(text),
                     Err(problem) => Err(refusal(problem)),
                 }
             }
@@ -261,11 +261,12 @@ impl Source {
     /// # Errors
     /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
     pub fn preview(&self, whole: &api::BatchPart) -> Result<api::BatchView, CliError> {
-        let document = match self {
-            Source::Running(_) => self.post("settlement/preview", whole)?,
-            Source::Reading(views) => api::preview(views, whole.clone()).map_err(|refused| refusal(refused.into()))?,
-        };
-        serde_json::from_value(document).map_err(CliError::failed)
+        match self {
+            Source::Running(_) => {
+                serde_json::from_value(self.post("settlement/preview", whole)?).map_err(CliError::failed)
+            }
+            Source::Reading(views) => api::preview(views, whole.clone()).map_err(|refused| refusal(refused.into())),
+        }
     }
 
     /// An order that may take so long.

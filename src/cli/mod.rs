@@ -4,6 +4,7 @@
 //! one variant of `Verb` and one line in `Verb::run`.
 
 pub mod account;
+mod audit;
 pub mod backup;
 pub mod bench;
 pub mod cert;
@@ -96,6 +97,8 @@ enum Verb {
     Cert(cert::Args),
     /// Make, list and revoke tokens of the API
     Token(token::Args),
+    /// Every order that came over the API
+    Audit(audit::Args),
     /// The console in a browser
     Console(console::Args),
     /// Keys under which tokens are kept
@@ -154,6 +157,7 @@ impl Verb {
     fn run(self, output: &Output) -> Result<Exit, CliError> {
         match self {
             Verb::Account(args) => account::run(args, output),
+            Verb::Audit(args) => audit::run(args, output),
             Verb::Bench(args) => bench::run(args, output),
             Verb::Cert(args) => cert::run(args, output),
             Verb::Completions(args) => completions::run(args, output),

@@ -27,6 +27,7 @@ use super::sled::SledStore;
 use super::snapshot::Snapshots;
 use super::store::{Checkpoint, Store};
 use crate::units::PartitionId;
+use crate::units::shape::described;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -38,6 +39,7 @@ const MANIFEST: &str = "manifest.json";
 const LOG: &str = "log.blocks";
 const MAGIC: [u8; 8] = *b"wBACKUP1";
 
+described! {
 /// The contents of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,7 +65,9 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damage: Vec<String>,
 }
+}
 
+described! {
 /// A file's length and checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +76,7 @@ pub struct FileSum {
     pub bytes: u64,
     /// CRC-32/ISO-HDLC.
     pub crc32: u32,
+}
 }
 
 /// Backs a data directory up that no gate uses. Damage in the archive is named in the manifest, and copied as it is.

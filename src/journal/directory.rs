@@ -15,7 +15,9 @@
 use super::failure::Failure;
 use super::files;
 use crate::limits;
+use crate::units::shape::{Described, Shapes, described, one_of};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -73,6 +75,7 @@ impl Layout {
     }
 }
 
+described! {
 /// The kind of gate that a data directory belongs to. Facts of one kind are never taken for those of another.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +84,7 @@ pub struct Owner {
     pub mode: OwnerMode,
     /// The trust domain of its peers.
     pub trust_domain: String,
+}
 }
 
 /// In which mode a gate runs.
@@ -93,6 +97,12 @@ pub enum OwnerMode {
     Development,
     /// `wattstile serve` in production.
     Production,
+}
+
+impl Described for OwnerMode {
+    fn shape(_: &mut Shapes) -> Value {
+        one_of(&[OwnerMode::Demo, OwnerMode::Development, OwnerMode::Production])
+    }
 }
 
 impl fmt::Display for Owner {

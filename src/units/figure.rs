@@ -1,8 +1,10 @@
 //! Amounts as people and files write them: decimal marks, separators of thousands, currency signs.
 
+use super::shape::{Described, Shapes};
 use super::{Amount, Currency, MoneyError};
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -310,6 +312,13 @@ fn too_large(currency: Currency) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Typed(String);
+
+/// A decimal as text; a JSON number is taken as well.
+impl Described for Typed {
+    fn shape(_: &mut Shapes) -> Value {
+        json!({ "type": "string", "examples": ["1.50"] })
+    }
+}
 
 impl Typed {
     /// The amount in this currency.

@@ -25,6 +25,7 @@ mod phrase;
 mod protocol;
 pub mod rng;
 pub mod screen;
+pub mod shape;
 mod shown;
 mod time;
 

@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A place that a connection has.
 pub(super) struct Slot {
     number: u64,
+    /// The address of its peer.
+    pub peer: SocketAddr,
     /// It has sent a whole request that is not answered yet.
     asked: AtomicBool,
     leave: Notify,
@@ -74,14 +77,14 @@ impl Slots {
 
     /// Takes a place for a new connection; an earlier connection on it is closed by then. `None`: all are processing
     /// requests.
-    async fn enter(self: &Arc<Self>) -> Option<Arc<Slot>> {
+    async fn enter(self: &Arc<Self>, peer: SocketAddr) -> Option<Arc<Slot>> {
         loop {
             let pushed = {
                 let mut taken = self.taken();
                 if taken.by.len() < self.most {
                     let (number, asked) = (taken.next, AtomicBool::new(false));
                     let (leave, gone, places) = (Notify::new(), Notify::new(), Arc::clone(self));
-                    let place = Arc::new(Slot { number, asked, leave, gone, places });
+                    let place = Arc::new(Slot { number, peer, asked, leave, gone, places });
                     taken.next += 1;
                     taken.by.insert(number, Arc::clone(&place));
                     return Some(place);
@@ -128,9 +131,9 @@ where
             _ = stopped.changed() => return places.emptied().await,
         };
         match accepted {
-            Ok((tcp, _)) => {
+            Ok((tcp, peer)) => {
                 let _ = tcp.set_nodelay(true);
-                if let Some(place) = places.enter().await {
+                if let Some(place) = places.enter(peer).await {
                     tokio::spawn(connection(tcp, place, answer.clone(), stopped.clone()));
                 }
             }

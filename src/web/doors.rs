@@ -1,14 +1,17 @@
 //! Signing in and out, and the tokens of the API.
 
-use super::access::{Access, COOKIE, LINK_LIFE, Principal, Role, Shown, TokenError, TokenWish, same_origin};
+use super::access::{
+    Access, COOKIE, Created, LINK_LIFE, Principal, Role, Shown, TokenError, TokenRow, TokenWish, same_origin,
+};
+use super::gives::{List, Sheet};
 use super::problem::Problem;
-use super::request::{Answer, Call};
+use super::request::{Call, NoMembers};
 use crate::host::wall_clock;
+use crate::units::shape::described;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::net::SocketAddr;
 
 /// Addresses beside the API, for browsers.
@@ -93,6 +96,7 @@ fn home(principal: &Principal) -> Response {
     ([(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store")], Html(page)).into_response()
 }
 
+described! {
 /// A link is wanted with which a browser signs in.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,7 +105,9 @@ pub struct LoginWish {
     #[serde(default)]
     pub role: Option<Role>,
 }
+}
 
+described! {
 /// A link with which a browser signs in, once.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Login {
@@ -114,10 +120,10 @@ pub struct Login {
     /// The role of who comes by it.
     pub role: Role,
 }
+}
 
-pub(super) fn login_link(call: &Call<'_>) -> Result<Answer, Problem> {
+pub(super) fn login_link(call: &Call<'_>, wish: LoginWish) -> Result<Sheet<Login>, Problem> {
     let over = call.over()?;
-    let wish: LoginWish = if call.body.trim_ascii().is_empty() { LoginWish::default() } else { call.body()? };
     let role = wish.role.unwrap_or(over.principal.role);
     if role != over.principal.role && over.principal.role != Role::Admin {
         let own = over.principal.role;
@@ -126,35 +132,49 @@ pub(super) fn login_link(call: &Call<'_>) -> Result<Answer, Problem> {
     let now = wall_clock();
     let principal = Principal { name: over.principal.name.clone(), role };
     let code = over.access.link(principal, now).map_err(Problem::internal)?;
-    answered(&Login {
+    Ok(Sheet(Login {
         schema: "wattstile.login/1".to_owned(),
         login: link(over.address, &code),
         expires_at: now.saturating_add(LINK_LIFE).to_string(),
         role,
-    })
+    }))
 }
 
-pub(super) fn tokens(call: &Call<'_>) -> Result<Answer, Problem> {
-    let rows = call.over()?.access.tokens()?.rows(wall_clock())?;
-    Ok(Answer::Json(json!({ "schema": "wattstile.token-list/1", "items": rows, "next": null })))
+pub(super) fn tokens(call: &Call<'_>) -> Result<List<TokenRow>, Problem> {
+    let items = call.over()?.access.tokens()?.rows(wall_clock())?;
+    Ok(List { schema: "token-list/1", items, next: None })
 }
 
-pub(super) fn create_token(call: &Call<'_>) -> Result<Answer, Problem> {
-    let wish: TokenWish = call.body()?;
-    answered(&call.over()?.access.tokens()?.create(&wish, wall_clock())?)
+pub(super) fn create_token(call: &Call<'_>, wish: TokenWish) -> Result<Sheet<Created>, Problem> {
+    Ok(Sheet(call.over()?.access.tokens()?.create(&wish, wall_clock())?))
 }
 
-pub(super) fn revoke_token(call: &Call<'_>) -> Result<Answer, Problem> {
-    call.no_members()?;
+pub(super) fn revoke_token(call: &Call<'_>, NoMembers {}: NoMembers) -> Result<Sheet<Revoked>, Problem> {
     let name = call.text("name");
     if !call.over()?.access.tokens()?.revoke(name)? {
         return Err(Problem::not_found(format!("there is no token `{name}`")));
     }
-    Ok(Answer::Json(json!({ "schema": "wattstile.order/1", "name": name, "revoked": true })))
+    Ok(Sheet(Revoked::token(name)))
 }
 
-fn answered<T: Serialize>(answer: &T) -> Result<Answer, Problem> {
-    Ok(Answer::Json(serde_json::to_value(answer).map_err(Problem::internal)?))
+described! {
+/// Something was taken out of use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Revoked {
+    /// `wattstile.order/1`
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// True.
+    pub revoked: bool,
+}
+}
+
+impl Revoked {
+    /// A token.
+    pub fn token(name: &str) -> Revoked {
+        Revoked { schema: "wattstile.order/1".to_owned(), name: name.to_owned(), revoked: true }
+    }
 }
 
 impl From<TokenError> for Problem {

@@ -10,12 +10,17 @@
 //! by [`get`], where no gate runs.
 
 pub mod access;
+pub mod audit;
 mod connections;
 mod documents;
 mod doors;
+mod filters;
+mod gives;
 mod hosts;
+mod openapi;
 mod orders;
 mod paging;
+mod parameters;
 mod path;
 mod problem;
 mod prometheus;
@@ -23,7 +28,7 @@ mod request;
 mod routes;
 mod server;
 
-pub use doors::{Login, LoginWish};
+pub use doors::{Login, LoginWish, Revoked};
 pub use path::segment;
 pub use problem::{CODES, Problem};
 pub use request::{Answer, Request};

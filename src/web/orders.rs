@@ -1,107 +1,98 @@
-//! Orders: each handler reads the body and the named segments, and hands the typed order to [`api`](crate::api).
+//! Orders: each handler is given the body with its type and reads the named segments, and hands the order to
+//! [`api`](crate::api).
 
+use super::gives::Sheet;
 use super::problem::Problem;
-use super::request::{Answer, Call};
-use crate::api::{self, hold_id};
+use super::request::{Call, NoMembers};
+use crate::api::{
+    self, AccountOrdered, BackUp, BackedUp, BatchPart, BatchView, ChargerOrdered, Closing, CreditLimit, Draining,
+    KeysLoaded, Linking, MoneyOrdered, Opening, PartBrought, ProcessorOrdered, ProcessorTested, Promotion,
+    QuarantineBilling, QuarantineDropping, QuarantineOrdered, Refunding, Releasing, RemoteStart, RevertBatch,
+    SessionStopped, TopUp, Triggering, hold_id,
+};
 
-type Ordered = Result<Answer, Problem>;
+type Ordered<T> = Result<Sheet<T>, Problem>;
 
-pub(super) fn open(call: &Call<'_>) -> Ordered {
-    Ok(Answer::Json(api::open_account(call.views, &call.body()?)?))
+pub(super) fn open(call: &Call<'_>, order: Opening) -> Ordered<AccountOrdered> {
+    Ok(Sheet(api::open_account(call.views, &order)?))
 }
 
-pub(super) fn top_up(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::top_up(call.views, &call.segment("id")?, &order)?))
+pub(super) fn top_up(call: &Call<'_>, order: TopUp) -> Ordered<AccountOrdered> {
+    Ok(Sheet(api::top_up(call.views, &call.segment("id")?, &order)?))
 }
 
-pub(super) fn promote(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::promote(call.views, &call.segment("id")?, &order)?))
+pub(super) fn promote(call: &Call<'_>, order: Promotion) -> Ordered<AccountOrdered> {
+    Ok(Sheet(api::promote(call.views, &call.segment("id")?, &order)?))
 }
 
-pub(super) fn link(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::link(call.views, &call.segment("id")?, &order)?))
+pub(super) fn link(call: &Call<'_>, order: Linking) -> Ordered<AccountOrdered> {
+    Ok(Sheet(api::link(call.views, &call.segment("id")?, &order)?))
 }
 
-pub(super) fn unlink(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::unlink(call.views, &call.segment("id")?, &order)?))
+pub(super) fn unlink(call: &Call<'_>, order: Linking) -> Ordered<AccountOrdered> {
+    Ok(Sheet(api::unlink(call.views, &call.segment("id")?, &order)?))
 }
 
-pub(super) fn limit(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::set_credit_limit(call.views, &call.segment("id")?, &order)?))
+pub(super) fn limit(call: &Call<'_>, order: CreditLimit) -> Ordered<AccountOrdered> {
+    Ok(Sheet(api::set_credit_limit(call.views, &call.segment("id")?, &order)?))
 }
 
-pub(super) fn close(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::close_account(call.views, &call.segment("id")?, &order)?))
+pub(super) fn close(call: &Call<'_>, order: Closing) -> Ordered<AccountOrdered> {
+    Ok(Sheet(api::close_account(call.views, &call.segment("id")?, &order)?))
 }
 
-pub(super) fn start_at_charger(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::start_at_charger(call.views, &call.segment("id")?, &order)?))
+pub(super) fn start_at_charger(call: &Call<'_>, order: RemoteStart) -> Ordered<ChargerOrdered> {
+    Ok(Sheet(api::start_at_charger(call.views, &call.segment("id")?, &order)?))
 }
 
-pub(super) fn trigger_at_charger(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::trigger_at_charger(call.views, &call.segment("id")?, &order)?))
+pub(super) fn trigger_at_charger(call: &Call<'_>, order: Triggering) -> Ordered<ChargerOrdered> {
+    Ok(Sheet(api::trigger_at_charger(call.views, &call.segment("id")?, &order)?))
 }
 
-pub(super) fn stop(call: &Call<'_>) -> Ordered {
-    call.no_members()?;
-    Ok(Answer::Json(api::stop_session(call.views, call.segment("id")?)?))
+pub(super) fn stop(call: &Call<'_>, NoMembers {}: NoMembers) -> Ordered<SessionStopped> {
+    Ok(Sheet(api::stop_session(call.views, call.segment("id")?)?))
 }
 
-pub(super) fn bill_quarantined(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::bill_quarantined(call.views, call.segment("id")?, &order)?))
+pub(super) fn bill_quarantined(call: &Call<'_>, order: QuarantineBilling) -> Ordered<QuarantineOrdered> {
+    Ok(Sheet(api::bill_quarantined(call.views, call.segment("id")?, &order)?))
 }
 
-pub(super) fn drop_quarantined(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::drop_quarantined(call.views, call.segment("id")?, &order)?))
+pub(super) fn drop_quarantined(call: &Call<'_>, order: QuarantineDropping) -> Ordered<QuarantineOrdered> {
+    Ok(Sheet(api::drop_quarantined(call.views, call.segment("id")?, &order)?))
 }
 
-pub(super) fn refund(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::refund(call.views, call.segment("id")?, &order)?))
+pub(super) fn refund(call: &Call<'_>, order: Refunding) -> Ordered<MoneyOrdered> {
+    Ok(Sheet(api::refund(call.views, call.segment("id")?, &order)?))
 }
 
-pub(super) fn release(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::release(call.views, hold_id(call.text("id"))?, &order)?))
+pub(super) fn release(call: &Call<'_>, order: Releasing) -> Ordered<MoneyOrdered> {
+    Ok(Sheet(api::release(call.views, hold_id(call.text("id"))?, &order)?))
 }
 
-pub(super) fn drain(call: &Call<'_>) -> Ordered {
-    let order = call.body()?;
-    Ok(Answer::Json(api::drain_processor(call.views, &call.segment("id")?, &order)?))
+pub(super) fn drain(call: &Call<'_>, order: Draining) -> Ordered<ProcessorOrdered> {
+    Ok(Sheet(api::drain_processor(call.views, &call.segment("id")?, &order)?))
 }
 
-pub(super) fn test(call: &Call<'_>) -> Ordered {
-    call.no_members()?;
-    Ok(Answer::Json(api::test_processor(call.views, &call.segment("id")?)?))
+pub(super) fn test(call: &Call<'_>, NoMembers {}: NoMembers) -> Ordered<ProcessorTested> {
+    Ok(Sheet(api::test_processor(call.views, &call.segment("id")?)?))
 }
 
-pub(super) fn bring_part(call: &Call<'_>) -> Ordered {
-    Ok(Answer::Json(api::bring_part(call.views, call.body()?)?))
+pub(super) fn bring_part(call: &Call<'_>, part: BatchPart) -> Ordered<PartBrought> {
+    Ok(Sheet(api::bring_part(call.views, part)?))
 }
 
-pub(super) fn preview(call: &Call<'_>) -> Ordered {
-    Ok(Answer::Json(api::preview(call.views, call.body()?)?))
+pub(super) fn preview(call: &Call<'_>, list: BatchPart) -> Ordered<BatchView> {
+    Ok(Sheet(api::preview(call.views, list)?))
 }
 
-pub(super) fn revert(call: &Call<'_>) -> Ordered {
-    Ok(Answer::Json(api::revert_batch(call.views, call.body()?)?))
+pub(super) fn revert(call: &Call<'_>, order: RevertBatch) -> Ordered<BatchView> {
+    Ok(Sheet(api::revert_batch(call.views, order)?))
 }
 
-pub(super) fn reload_keys(call: &Call<'_>) -> Ordered {
-    call.no_members()?;
-    Ok(Answer::Json(api::reload_keys(call.views)?))
+pub(super) fn reload_keys(call: &Call<'_>, NoMembers {}: NoMembers) -> Ordered<KeysLoaded> {
+    Ok(Sheet(api::reload_keys(call.views)?))
 }
 
-pub(super) fn back_up(call: &Call<'_>) -> Ordered {
-    Ok(Answer::Json(api::back_up(call.views, call.body()?)?))
+pub(super) fn back_up(call: &Call<'_>, order: BackUp) -> Ordered<BackedUp> {
+    Ok(Sheet(api::back_up(call.views, order)?))
 }

@@ -34,8 +34,11 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("method_not_allowed", 405, "the address does not take the method; `Allow` names those that it takes"),
     ("too_slow", 408, "the body did not come in time"),
     ("refused", 409, "a rule, or the state of the item, is against it"),
+    ("idempotency_key_in_use", 409, "an order with this key is being carried out"),
+    ("done_already", 409, "an order with this key was carried out, and its answer was not kept"),
     ("too_large", 413, "the body has more bytes than the address takes"),
     ("foreign_host", 421, "the console does not answer under this name"),
+    ("idempotency_key_reused", 422, "another order came with this key before"),
     ("failed", 500, "a failure of the gate itself"),
     ("busy", 503, "too much to do at the moment: ask again"),
     ("starting", 503, "the gate has not started yet: ask again"),
@@ -73,6 +76,30 @@ impl Problem {
             401,
             "this link was used, is older than five minutes, or is none; `wattstile console login` prints another",
         )
+    }
+
+    /// An order whose key is that of another order.
+    pub(super) fn key_reused() -> Problem {
+        Problem::new(422, "another order came with this Idempotency-Key before: each order has a key of its own")
+    }
+
+    /// An order that is being carried out.
+    pub(super) fn key_in_use() -> Problem {
+        Problem::new(409, "an order with this Idempotency-Key is being carried out; ask again")
+            .coded("idempotency_key_in_use")
+    }
+
+    /// An order that was carried out, whose answer has a secret or is long.
+    pub(super) fn done_already() -> Problem {
+        Problem::new(409, "the order with this Idempotency-Key was carried out; its answer was not kept")
+            .coded("done_already")
+    }
+
+    /// The refusal of an earlier order with the same key.
+    pub(super) fn again(status: u16, code: Option<&str>, message: String) -> Problem {
+        let known = CODES.iter().find(|(known, ..)| code == Some(known));
+        let problem = Problem::new(status, message);
+        known.map_or(problem.clone(), |(code, ..)| problem.coded(code))
     }
 
     /// The gate has not started yet.

@@ -1,20 +1,26 @@
 //! What a handler is given of a request: the segments that its pattern names, the parameters and the body, all typed.
 
 use super::access::{Access, Principal};
+use super::audit::Trail;
 use super::problem::Problem;
 use crate::api::Views;
-use serde::Deserialize;
+use crate::units::Timestamp;
+use crate::units::shape::described;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-/// The body of an order that takes no members.
-#[derive(Deserialize)]
+described! {
+/// An order that its address states in full.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NoMembers {}
+pub struct NoMembers {
+}
+}
 
 /// A question about a gate or its data, without a method and a body.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +38,15 @@ pub enum Answer {
     Json(Value),
     /// A text of this media type.
     Text(&'static str, String),
+    /// A page of a list as text.
+    Page {
+        /// Its media type.
+        media: &'static str,
+        /// The rows.
+        text: String,
+        /// Where the list goes on.
+        next: Option<String>,
+    },
 }
 
 /// The console that a request came to.
@@ -39,6 +54,8 @@ pub enum Answer {
 pub(super) struct Over<'a> {
     /// Its tokens and sign-ins.
     pub access: &'a Access,
+    /// Every order, where the gate keeps a data directory.
+    pub trail: Option<&'a Trail>,
     /// Its address, as links have it.
     pub address: SocketAddr,
     /// Who sent the request.
@@ -60,6 +77,24 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// A question that came over no console.
+    pub fn reading(views: &'a Views, query: &'a BTreeMap<String, String>) -> Call<'a> {
+        Call { views, over: None, named: Vec::new(), query, body: &[] }
+    }
+
+    /// A parameter that is a time.
+    ///
+    /// # Errors
+    /// 400 for a text that is neither a time (RFC 3339) nor a day.
+    pub fn time(&self, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+        let read = |text: &str| {
+            let whole_day = format!("{text}T00:00:00Z");
+            let day = Timestamp::parse_rfc3339(&whole_day).or_else(|_| Timestamp::parse_rfc3339(text));
+            day.map_err(|error| Problem::usage(error).about(name))
+        };
+        self.parameter(name).map(read).transpose()
+    }
+
     /// The console that it came to.
     ///
     /// # Errors
@@ -119,15 +154,13 @@ impl<'a> Call<'a> {
         crate::api::object::parse(self.body).map_err(Problem::from)
     }
 
-    /// Checks the body of an order that its address states in full: it is empty, or an object without members.
+    /// The body of an order whose members may all be left out: an empty one is an object without members.
     ///
     /// # Errors
-    /// As [`Call::body`]; a member, which would be ignored otherwise: `dry_run`, for one.
-    pub fn no_members(&self) -> Result<(), Problem> {
-        match self.body.trim_ascii() {
-            [] => Ok(()),
-            _ => self.body::<NoMembers>().map(|NoMembers {}| ()),
-        }
+    /// As [`Call::body`]; a member that the order does not have, which would be ignored otherwise: `dry_run`, for one.
+    pub fn body_or_none<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let body = if self.body.trim_ascii().is_empty() { b"{}" } else { self.body };
+        crate::api::object::parse(body).map_err(Problem::from)
     }
 }
 
@@ -141,7 +174,7 @@ mod tests {
         let call = |body: &'static str| {
             let (named, query) = (Vec::new(), &BTreeMap::new());
             let call = Call { views: &views, over: None, named, query, body: body.as_bytes() };
-            call.no_members().map_err(|problem| problem.status)
+            call.body_or_none::<NoMembers>().map(|NoMembers {}| ()).map_err(|problem| problem.status)
         };
         for body in ["", " ", "{}", " {} "] {
             assert_eq!(call(body), Ok(()), "{body}");

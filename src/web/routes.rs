@@ -1,6 +1,11 @@
 //! Every address of the console, as one table: a method, a pattern of a path, and what answers.
 
 use super::access::{Principal, Roles};
+use super::gives::{Gives, MediaOf, Plain, ShapeOf, gives_of, ordered_of, takes_of};
+use super::parameters::{
+    ACCOUNT, AFTER, BATCH, CHARGER, EXPORT, FLAG, FORMAT, GRACE_HOURS, ID, KIND, LIMIT, PREFIX, PROCESSOR, Parameter,
+    Q, SERIES, SINCE, SITE, STATE, UNTIL, WIDTH,
+};
 use super::path::canonical;
 use super::problem::Problem;
 use super::request::{Answer, Call, Request};
@@ -18,6 +23,14 @@ pub(super) struct Route {
     pub pattern: &'static str,
     /// The roles that it takes.
     pub roles: Roles,
+    /// What it gives or does, in one line.
+    pub about: &'static str,
+    /// What may stand behind the question mark.
+    pub parameters: &'static [Parameter],
+    /// The schema of the body of an order.
+    pub takes: Option<ShapeOf>,
+    /// The schemas of its answer.
+    pub gives: MediaOf,
     /// What answers.
     pub action: Action,
 }
@@ -27,10 +40,32 @@ pub(super) struct Route {
 pub(super) enum Action {
     /// Health and metrics: open to all clients, and independent of other requests. GET and HEAD.
     Probe(Probe),
-    /// A question, by GET, with the parameters that it takes.
-    Query(Handler, &'static [&'static str]),
-    /// An order with a body of at most so many bytes, by POST.
-    Order(Handler, usize),
+    /// A question, by GET.
+    Query(Handler),
+    /// An order, by POST.
+    Order(Handler, Ordering),
+}
+
+/// How an order is dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ordering {
+    /// Longest body, in bytes.
+    pub bytes_max: usize,
+    /// What makes the same order twice one order.
+    pub pin: Pin,
+}
+
+/// What a repetition of an order is recognised by, beside its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pin {
+    /// Twice is as good as once, or is refused.
+    Nothing,
+    /// The account recognises the id of an operation, which is made of the key.
+    Operation,
+    /// The total to which a refund brings what is given back.
+    Total,
+    /// Nothing is changed: it is no order in the sense of the audit trail.
+    Question,
 }
 
 /// What a probe is for.
@@ -47,98 +82,277 @@ pub(super) enum Probe {
 /// Answers a request from views.
 pub(super) type Handler = fn(&Call<'_>) -> Result<Answer, Problem>;
 
-const fn probe(pattern: &'static str, probe: Probe) -> Route {
-    Route { pattern, roles: Roles::ALL, action: Action::Probe(probe) }
+const fn probe(pattern: &'static str, probe: Probe, about: &'static str) -> Route {
+    let (action, gives) = (Action::Probe(probe), Plain::media as MediaOf);
+    Route { pattern, roles: Roles::ALL, about, parameters: &[], takes: None, gives, action }
 }
 
-const fn query(pattern: &'static str, handler: Handler, parameters: &'static [&'static str]) -> Route {
-    Route { pattern, roles: Roles::ALL, action: Action::Query(handler, parameters) }
+/// A question: its answer is described by what its handler returns.
+macro_rules! query {
+    ($pattern:literal, $handler:path, $parameters:expr, $about:literal) => {
+        Route {
+            pattern: $pattern,
+            roles: Roles::ALL,
+            about: $about,
+            parameters: $parameters,
+            takes: None,
+            gives: gives_of($handler),
+            action: Action::Query(|call| $handler(call)?.answer(call)),
+        }
+    };
 }
 
-const fn order(pattern: &'static str, roles: Roles, handler: Handler) -> Route {
-    Route { pattern, roles, action: Action::Order(handler, CONSOLE_BODY_BYTES) }
+/// An order: body and answer are described by the signature of its handler.
+macro_rules! order {
+    ($pattern:literal, $roles:expr, $handler:path, $pin:expr, $about:literal) => {
+        order!($pattern, $roles, $handler, $pin, $about, body)
+    };
+    ($pattern:literal, $roles:expr, $handler:path, $pin:expr, $about:literal, $read:ident) => {
+        Route {
+            pattern: $pattern,
+            roles: $roles,
+            about: $about,
+            parameters: &[],
+            takes: Some(takes_of($handler)),
+            gives: ordered_of($handler),
+            action: Action::Order(
+                |call| $handler(call, call.$read()?)?.answer(call),
+                Ordering { bytes_max: CONSOLE_BODY_BYTES, pin: $pin },
+            ),
+        }
+    };
 }
 
-/// Parameters of every list.
-const LIST: &[&str] = &["limit", "after"];
 /// Parameters of a report on settlement.
-const REPORT: &[&str] = &["processor", "grace_hours"];
+const REPORT: &[Parameter] = &[PROCESSOR, GRACE_HOURS];
 /// Parameters of a list of such a report.
-const REPORT_LIST: &[&str] = &["processor", "grace_hours", "limit", "after"];
+const REPORT_LIST: &[Parameter] = &[PROCESSOR, GRACE_HOURS, LIMIT, AFTER, FORMAT];
+/// Parameters of the list of batches.
+const BATCHES: &[Parameter] = &[STATE, PROCESSOR, BATCH, SINCE, UNTIL, Q, GRACE_HOURS, LIMIT, AFTER, FORMAT];
+/// Parameters of the trial balance.
+const TRIAL: &[Parameter] = &[ACCOUNT, Q, LIMIT, AFTER, FORMAT];
 
-/// The whole table. The manual's page on operations lists the same addresses; a test compares them.
+/// The whole table. The manual's page on the API lists the same addresses; a test compares them.
 pub(super) static ROUTES: &[Route] = &[
-    probe("/livez", Probe::Live),
-    probe("/readyz", Probe::Ready),
-    probe("/healthz", Probe::Ready),
-    probe("/metrics", Probe::Metrics),
-    query("/api/v1/figures", documents::figures, &[]),
-    query("/api/v1/sessions", documents::sessions, &["state", "charger", "id", "flag", "limit", "after"]),
-    query("/api/v1/sessions/{id}", documents::session, &[]),
-    order("/api/v1/sessions/{id}/stop", Roles::OPERATING, orders::stop),
-    order("/api/v1/sessions/{id}/refund", Roles::MONEY, orders::refund),
-    order("/api/v1/sessions/{id}/quarantine/release", Roles::MONEY, orders::bill_quarantined),
-    order("/api/v1/sessions/{id}/quarantine/drop", Roles::MONEY, orders::drop_quarantined),
-    query("/api/v1/chargers", documents::chargers, &["prefix", "limit", "after"]),
-    order("/api/v1/chargers/{id}/start", Roles::OPERATING, orders::start_at_charger),
-    order("/api/v1/chargers/{id}/trigger", Roles::OPERATING, orders::trigger_at_charger),
-    query("/api/v1/accounts", documents::accounts, LIST),
-    order("/api/v1/accounts", Roles::OPERATING_OR_MONEY, orders::open),
-    query("/api/v1/accounts/{id}", documents::account, &[]),
-    order("/api/v1/accounts/{id}/topup", Roles::MONEY, orders::top_up),
-    order("/api/v1/accounts/{id}/promotion", Roles::MONEY, orders::promote),
-    order("/api/v1/accounts/{id}/link", Roles::OPERATING, orders::link),
-    order("/api/v1/accounts/{id}/unlink", Roles::OPERATING, orders::unlink),
-    order("/api/v1/accounts/{id}/limit", Roles::MONEY, orders::limit),
-    order("/api/v1/accounts/{id}/close", Roles::MONEY, orders::close),
-    query("/api/v1/processors", documents::processors, LIST),
-    query("/api/v1/processors/{id}", documents::processor, &[]),
-    order("/api/v1/processors/{id}/drain", Roles::OPERATING, orders::drain),
-    order("/api/v1/processors/{id}/test", Roles::OPERATING, orders::test),
-    query("/api/v1/holds", documents::holds, LIST),
-    query("/api/v1/holds/{id}", documents::hold, &[]),
-    order("/api/v1/holds/{id}/release", Roles::OPERATING_OR_MONEY, orders::release),
-    query("/api/v1/operations/{id}", documents::operation, &[]),
-    query("/api/v1/invoices", documents::invoices, &["series", "limit", "after"]),
-    query("/api/v1/invoices/series", documents::invoice_series, &["series", "limit", "after"]),
-    query("/api/v1/invoices/series/{id}", documents::series_lines, &[]),
-    query("/api/v1/invoices/{number}", documents::invoice, &[]),
-    query("/api/v1/receipts/{file}", documents::receipt, &["width"]),
-    query("/api/v1/settlement", documents::settlement, REPORT),
-    query("/api/v1/settlement/sessions", documents::settled_sessions, REPORT_LIST),
-    query("/api/v1/settlement/differs", documents::settlement_differs, REPORT_LIST),
-    query("/api/v1/settlement/extra", documents::settlement_extra, REPORT_LIST),
-    query(
-        "/api/v1/settlement/batches",
-        documents::settlement_batches,
-        &["processor", "grace_hours", "batch", "limit", "after"],
+    probe("/livez", Probe::Live, "The process runs"),
+    probe("/readyz", Probe::Ready, "Every shard answers"),
+    probe("/healthz", Probe::Ready, "Every shard answers"),
+    probe("/metrics", Probe::Metrics, "Metrics for Prometheus"),
+    query!("/api/v1/openapi.json", documents::openapi, &[], "This document"),
+    query!("/api/v1/figures", documents::figures, &[], "Sessions, readings, money and books in sums"),
+    query!(
+        "/api/v1/sessions",
+        documents::sessions,
+        &[STATE, FLAG, CHARGER, SITE, PROCESSOR, ACCOUNT, SINCE, UNTIL, Q, ID, LIMIT, AFTER, FORMAT],
+        "Sessions, the newest first"
     ),
-    query("/api/v1/settlement/batch", documents::settlement_batch, &["processor", "batch"]),
-    query("/api/v1/settlement/batch/lines", documents::batch_lines, &["processor", "batch", "limit", "after"]),
-    query("/api/v1/settlement/ours", documents::our_operations, &["processor"]),
-    order("/api/v1/settlement/parts", Roles::MONEY, orders::bring_part),
+    query!("/api/v1/sessions/{id}", documents::session, &[], "One session; `id` may be its beginning, or `last`"),
+    order!("/api/v1/sessions/{id}/stop", Roles::OPERATING, orders::stop, Pin::Nothing, "Stops a session", body_or_none),
+    order!(
+        "/api/v1/sessions/{id}/quarantine/release",
+        Roles::MONEY,
+        orders::bill_quarantined,
+        Pin::Nothing,
+        "Bills energy that is kept for review"
+    ),
+    order!(
+        "/api/v1/sessions/{id}/quarantine/drop",
+        Roles::MONEY,
+        orders::drop_quarantined,
+        Pin::Nothing,
+        "Drops energy that is kept for review"
+    ),
+    order!("/api/v1/sessions/{id}/refund", Roles::MONEY, orders::refund, Pin::Total, "Gives captured money back"),
+    query!(
+        "/api/v1/chargers",
+        documents::chargers,
+        &[STATE, CHARGER, SITE, Q, PREFIX, LIMIT, AFTER, FORMAT],
+        "Chargers that ever connected"
+    ),
+    order!(
+        "/api/v1/chargers/{id}/start",
+        Roles::OPERATING,
+        orders::start_at_charger,
+        Pin::Nothing,
+        "Orders an OCPP charger to begin a session"
+    ),
+    order!(
+        "/api/v1/chargers/{id}/trigger",
+        Roles::OPERATING,
+        orders::trigger_at_charger,
+        Pin::Nothing,
+        "Orders an OCPP charger to send a message"
+    ),
+    query!("/api/v1/accounts", documents::accounts, &[STATE, Q, LIMIT, AFTER, FORMAT], "Accounts"),
+    order!("/api/v1/accounts", Roles::OPERATING_OR_MONEY, orders::open, Pin::Operation, "Opens an account"),
+    query!("/api/v1/accounts/{id}", documents::account, &[], "One account and its movements"),
+    order!("/api/v1/accounts/{id}/topup", Roles::MONEY, orders::top_up, Pin::Operation, "Puts money on an account"),
+    order!(
+        "/api/v1/accounts/{id}/promotion",
+        Roles::MONEY,
+        orders::promote,
+        Pin::Operation,
+        "Grants promotional money"
+    ),
+    order!("/api/v1/accounts/{id}/link", Roles::OPERATING, orders::link, Pin::Operation, "Links a credential"),
+    order!("/api/v1/accounts/{id}/unlink", Roles::OPERATING, orders::unlink, Pin::Operation, "Unlinks a credential"),
+    order!("/api/v1/accounts/{id}/limit", Roles::MONEY, orders::limit, Pin::Operation, "Changes the credit limit"),
+    order!("/api/v1/accounts/{id}/close", Roles::MONEY, orders::close, Pin::Operation, "Closes an account"),
+    query!("/api/v1/processors", documents::processors, &[STATE, Q, LIMIT, AFTER, FORMAT], "Processors"),
+    query!("/api/v1/processors/{id}", documents::processor, &[], "One processor and what it declared"),
+    order!(
+        "/api/v1/processors/{id}/drain",
+        Roles::OPERATING,
+        orders::drain,
+        Pin::Nothing,
+        "A processor gets no new holds, or gets them again"
+    ),
+    order!(
+        "/api/v1/processors/{id}/test",
+        Roles::OPERATING,
+        orders::test,
+        Pin::Nothing,
+        "Sends a processor a probe",
+        body_or_none
+    ),
+    query!(
+        "/api/v1/holds",
+        documents::holds,
+        &[STATE, PROCESSOR, ACCOUNT, Q, LIMIT, AFTER, FORMAT],
+        "Holds that have not ended"
+    ),
+    query!("/api/v1/holds/{id}", documents::hold, &[], "One hold and its operations"),
+    order!(
+        "/api/v1/holds/{id}/release",
+        Roles::OPERATING_OR_MONEY,
+        orders::release,
+        Pin::Nothing,
+        "Releases what is left of a hold"
+    ),
+    query!(
+        "/api/v1/operations",
+        documents::operations,
+        &[STATE, KIND, CHARGER, PROCESSOR, ACCOUNT, SINCE, UNTIL, Q, LIMIT, AFTER, FORMAT],
+        "Operations at processors, the newest first"
+    ),
+    query!("/api/v1/operations/{id}", documents::operation, &[], "One operation"),
+    query!(
+        "/api/v1/invoices",
+        documents::invoices,
+        &[SERIES, KIND, SINCE, UNTIL, Q, LIMIT, AFTER, FORMAT],
+        "Invoices and credit notes, the newest first"
+    ),
+    query!(
+        "/api/v1/invoices/series",
+        documents::invoice_series,
+        &[SERIES, LIMIT, AFTER, FORMAT],
+        "Invoice series, each checked as a whole"
+    ),
+    query!("/api/v1/invoices/series/{id}", documents::series_lines, &[], "The documents of a series, one in each line"),
+    query!("/api/v1/invoices/{number}", documents::invoice, &[], "One document"),
+    query!(
+        "/api/v1/receipts",
+        documents::receipts,
+        &[CHARGER, SITE, SINCE, UNTIL, Q, LIMIT, AFTER, FORMAT],
+        "Signed receipts, the newest session first"
+    ),
+    query!(
+        "/api/v1/receipts/{file}",
+        documents::receipt,
+        &[WIDTH],
+        "A receipt: `ID` or `ID.json`, `ID.txt`, `ID.html`"
+    ),
+    query!("/api/v1/settlement", documents::settlement, REPORT, "How many sessions, lines and batches are settled how"),
+    query!(
+        "/api/v1/settlement/sessions",
+        documents::settled_sessions,
+        &[STATE, PROCESSOR, Q, GRACE_HOURS, LIMIT, AFTER, FORMAT],
+        "Sessions of which money was taken, and what settles it"
+    ),
+    query!("/api/v1/settlement/differs", documents::settlement_differs, REPORT_LIST, "Lines with another amount"),
+    query!("/api/v1/settlement/extra", documents::settlement_extra, REPORT_LIST, "Lines that fit nothing of ours"),
+    query!("/api/v1/settlement/batches", documents::settlement_batches, BATCHES, "Settlement batches"),
+    query!("/api/v1/settlements", documents::settlement_batches, BATCHES, "Settlement batches"),
+    query!("/api/v1/settlement/batch", documents::settlement_batch, &[PROCESSOR, BATCH], "One batch"),
+    query!(
+        "/api/v1/settlement/batch/lines",
+        documents::batch_lines,
+        &[PROCESSOR, BATCH, LIMIT, AFTER, FORMAT],
+        "The lines of a batch"
+    ),
+    query!("/api/v1/settlement/ours", documents::our_operations, &[PROCESSOR], "Our operations as a table"),
+    order!("/api/v1/settlement/parts", Roles::MONEY, orders::bring_part, Pin::Nothing, "Takes a part of a batch in"),
     Route {
-        pattern: "/api/v1/settlement/preview",
-        roles: Roles::MONEY,
-        action: Action::Order(orders::preview, SETTLEMENT_PREVIEW_BYTES_MAX),
+        action: Action::Order(
+            |call| orders::preview(call, call.body()?)?.answer(call),
+            Ordering { bytes_max: SETTLEMENT_PREVIEW_BYTES_MAX, pin: Pin::Question },
+        ),
+        ..order!(
+            "/api/v1/settlement/preview",
+            Roles::MONEY,
+            orders::preview,
+            Pin::Question,
+            "Matches a whole list, and books nothing"
+        )
     },
-    order("/api/v1/settlement/revert", Roles::MONEY, orders::revert),
-    query("/api/v1/ledger", documents::ledger, &[]),
-    query("/api/v1/ledger/accounts", documents::ledger_accounts, LIST),
-    query("/api/v1/ledger/export", documents::ledger_export, &["format", "since"]),
-    order("/api/v1/keys/reload", Roles::ADMIN, orders::reload_keys),
-    order("/api/v1/backup", Roles::ADMIN, orders::back_up),
-    Route { roles: Roles::ADMIN, ..query("/api/v1/tokens", doors::tokens, &[]) },
-    order("/api/v1/tokens", Roles::ADMIN, doors::create_token),
-    order("/api/v1/tokens/{name}/revoke", Roles::ADMIN, doors::revoke_token),
-    order("/api/v1/logins", Roles::ALL, doors::login_link),
+    order!("/api/v1/settlement/revert", Roles::MONEY, orders::revert, Pin::Nothing, "Takes a batch back"),
+    query!("/api/v1/ledger", documents::ledger, &[], "Whether the books balance"),
+    query!("/api/v1/ledger/accounts", documents::ledger_accounts, TRIAL, "The accounts of the books"),
+    query!("/api/v1/ledger/trial-balance", documents::ledger_accounts, TRIAL, "The accounts of the books"),
+    query!("/api/v1/ledger/export", documents::ledger_export, &[EXPORT, SINCE], "The books for another program"),
+    order!(
+        "/api/v1/keys/reload",
+        Roles::ADMIN,
+        orders::reload_keys,
+        Pin::Nothing,
+        "Loads the keys of tokens again",
+        body_or_none
+    ),
+    order!("/api/v1/backup", Roles::ADMIN, orders::back_up, Pin::Nothing, "Takes a backup"),
+    Route { roles: Roles::ADMIN, ..query!("/api/v1/tokens", doors::tokens, &[FORMAT], "Tokens of the API") },
+    order!(
+        "/api/v1/tokens",
+        Roles::ADMIN,
+        doors::create_token,
+        Pin::Nothing,
+        "Makes a token; its secret is shown this once"
+    ),
+    order!(
+        "/api/v1/tokens/{name}/revoke",
+        Roles::ADMIN,
+        doors::revoke_token,
+        Pin::Nothing,
+        "Takes a token out of use",
+        body_or_none
+    ),
+    Route {
+        roles: Roles::ADMIN,
+        ..query!(
+            "/api/v1/audit",
+            documents::audit,
+            &[LIMIT, AFTER, FORMAT],
+            "Orders that came over the API, the newest first"
+        )
+    },
+    Route {
+        roles: Roles::ADMIN,
+        ..query!("/api/v1/audit/check", documents::audit_check, &[], "Checks that the audit trail is whole")
+    },
+    order!(
+        "/api/v1/logins",
+        Roles::ALL,
+        doors::login_link,
+        Pin::Question,
+        "A link with which a browser signs in, once",
+        body_or_none
+    ),
 ];
 
 impl Action {
-    const fn methods(&self) -> &'static [Method] {
+    pub const fn methods(&self) -> &'static [Method] {
         match self {
             Action::Probe(_) => &[Method::GET, Method::HEAD],
-            Action::Query(..) => &[Method::GET],
+            Action::Query(_) => &[Method::GET],
             Action::Order(..) => &[Method::POST],
         }
     }
@@ -163,6 +377,8 @@ static ROUTER: LazyLock<Router<Methods>> = LazyLock::new(|| {
 pub(super) struct Found {
     /// The roles that it takes.
     pub roles: Roles,
+    /// What may stand behind the question mark.
+    pub parameters: &'static [Parameter],
     /// What answers.
     pub action: Action,
     /// The named segments, unescaped.
@@ -183,13 +399,13 @@ impl Found {
     /// # Errors
     /// 400 for a parameter that the address does not take: a filter that is misspelt would list everything.
     pub fn handler(&self, query: &BTreeMap<String, String>) -> Result<Option<Handler>, Problem> {
-        let (handler, known) = match self.action {
+        let handler = match self.action {
             Action::Probe(_) => return Ok(None),
-            Action::Query(handler, parameters) => (handler, parameters),
-            Action::Order(handler, _) => (handler, &[] as &[&str]),
+            Action::Query(handler) | Action::Order(handler, _) => handler,
         };
+        let known: Vec<&str> = self.parameters.iter().map(|parameter| parameter.name).collect();
         match query.keys().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => Err(Problem::unknown_parameter(name, known)),
+            Some(name) => Err(Problem::unknown_parameter(name, &known)),
             None => Ok(Some(handler)),
         }
     }
@@ -205,7 +421,8 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Found, Problem> {
     match found.value.iter().find(|route| route.action.methods().contains(method)) {
         Some(route) => {
             let named = found.params.iter().map(|(name, text)| (name.to_owned(), path::unescaped(text)));
-            Ok(Found { roles: route.roles, action: route.action, named: named.collect() })
+            let (parameters, roles, action) = (route.parameters, route.roles, route.action);
+            Ok(Found { roles, parameters, action, named: named.collect() })
         }
         None => {
             let mut allowed: Vec<&str> =
@@ -236,7 +453,7 @@ pub(super) fn is_probe(path: &str) -> bool {
 pub fn get(views: &Views, request: &Request) -> Result<Answer, Problem> {
     let found = find(&Method::GET, &format!("/api/v1/{}", request.path))?;
     match found.handler(&request.query)? {
-        Some(handler) => handler(&Call { views, over: None, named: found.named, query: &request.query, body: &[] }),
+        Some(handler) => handler(&Call { named: found.named, ..Call::reading(views, &request.query) }),
         None => Err(Problem::nothing_there()),
     }
 }
@@ -277,9 +494,9 @@ mod tests {
     fn unknown_parameters_are_refused_with_the_known_ones() {
         let views = Views::opened(Vec::new(), None);
         for (path, name, known) in [
-            ("sessions", "states", "did you mean `state`? known: state, charger, id, flag, limit, after"),
+            ("sessions", "states", "did you mean `state`? known: state, flag, charger, site, "),
             ("sessions", "token", "`Authorization: Bearer TOKEN`; known: state"),
-            ("accounts", "prefix", "known: limit, after"),
+            ("accounts", "prefix", "known: state, q, limit, after, format"),
             ("figures", "limit", "this address takes none"),
         ] {
             let query = [(name.to_owned(), "x".to_owned())].into();
@@ -381,6 +598,8 @@ mod tests {
         ("POST /api/v1/settlement/revert", "fa"),
         ("POST /api/v1/keys/reload", "a"),
         ("POST /api/v1/backup", "a"),
+        ("GET /api/v1/audit", "a"),
+        ("GET /api/v1/audit/check", "a"),
         ("GET /api/v1/tokens", "a"),
         ("POST /api/v1/tokens", "a"),
         ("POST /api/v1/tokens/{name}/revoke", "a"),
@@ -394,7 +613,7 @@ mod tests {
             let method = &route.action.methods()[0];
             let address = format!("{method} {}", route.pattern);
             let listed = MAY.iter().find(|(known, _)| *known == address).map(|(_, may)| *may);
-            let is_question = matches!(route.action, Action::Query(..));
+            let is_question = matches!(route.action, Action::Query(_));
             assert!(listed.is_some() || is_question, "{address}: it is not stated who may order it");
             let may = listed.unwrap_or("vofa");
             seen.extend(listed.map(|_| address.clone()));

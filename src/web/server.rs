@@ -2,13 +2,14 @@
 //! where it is configured, a listener for probes that answers only health and metrics, to all clients.
 
 use super::access::{Access, COMMAND_LINE, Principal, Role, Shown, TOKENS_FILE, Tokens, same_origin, secret};
+use super::audit::{AUDIT_FILE, Order, Trail, carry_out};
 use super::connections::{self, Asked};
 use super::doors;
 use super::hosts::Hosts;
 use super::problem::Problem;
 use super::prometheus;
 use super::request::{Answer, Call, Over};
-use super::routes::{self, Action, Found, Probe};
+use super::routes::{self, Action, Found, Ordering, Pin as Pinned, Probe};
 use crate::api::Views;
 use crate::host::{Durability, cannot_listen, replace_file, wall_clock};
 use crate::limits;
@@ -17,9 +18,10 @@ use crate::units::{visible, visible_json};
 use axum::body::{Body, to_bytes};
 use axum::extract::Query;
 use axum::http::request::Parts;
-use axum::http::{Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as _, Incoming};
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Type};
 use std::collections::BTreeMap;
@@ -138,6 +140,8 @@ struct Shared {
     hosts: Hosts,
     /// Who may ask and order what.
     access: Access,
+    /// Every order, once the data directory is known.
+    trail: OnceLock<Trail>,
     address: SocketAddr,
 }
 
@@ -169,6 +173,7 @@ impl Console {
             exporter,
             hosts: Hosts::new(address, &hosts),
             access: Access::new(&token),
+            trail: OnceLock::new(),
             address,
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -197,6 +202,8 @@ impl Console {
         }
         if let Some(data) = data {
             self.shared.access.take(Tokens::open(&data.join(TOKENS_FILE)));
+            // It is set once; that of a second gate in the same console is ignored.
+            let _ = self.shared.trail.set(Trail::open(&data.join(AUDIT_FILE))?);
         }
         self.file = data.map(|data| data.join(ENDPOINT_FILE));
         if let Some(file) = &self.file {
@@ -310,7 +317,7 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     let principal = shared.access.principal(&head.headers, wall_clock());
     let bytes_max = match &found {
         // Only authorized clients may send more than a usual order has.
-        Ok(Found { action: Action::Order(_, bytes_max), .. }) if principal.is_some() => *bytes_max,
+        Ok(Found { action: Action::Order(_, ordering), .. }) if principal.is_some() => ordering.bytes_max,
         _ => limits::CONSOLE_BODY_BYTES,
     };
     let text = format!("the body has more than {bytes_max} bytes, or is broken");
@@ -324,6 +331,7 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
         Ok(Err(_)) => return Problem::new(413, text).into_response(),
         Err(_) => return Problem::new(408, "the body did not come in time").into_response(),
     };
+    let from = place.peer.to_string();
     let _asked = Asked::at(place);
     if let Ok(Found { action: Action::Probe(asked), .. }) = found {
         return probe(&shared, asked).await;
@@ -340,6 +348,17 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
         return Problem::no_token(in_address).into_response();
     };
     if let Err(problem) = permitted(&found, &principal, shown, &head) {
+        if let (Ok(Found { action: Action::Order(handler, Ordering { pin, .. }), .. }), true) =
+            (&found, shared.trail.get().is_some())
+        {
+            let (handler, pin, refusal) = (*handler, *pin, problem.clone());
+            let record = move || {
+                let order = Order { principal: &principal, from, path: head.uri.path(), key: None, pin, handler };
+                shared.trail.get().into_iter().for_each(|trail| order.refused(trail, &refusal));
+            };
+            // The refusal does not depend on the record.
+            let _ = tokio::task::spawn_blocking(record).await;
+        }
         return problem.into_response();
     }
     if shared.views.get().is_none() {
@@ -347,31 +366,59 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     }
     let asked = found.and_then(|found| {
         let query = parameters(&head.uri)?;
-        let handler = found.handler(&query)?;
-        let handler = handler.ok_or_else(Problem::nothing_there)?;
-        Ok((handler, found.named, query))
+        let handler = found.handler(&query)?.ok_or_else(Problem::nothing_there)?;
+        Ok((handler, found, query))
     });
-    let (handler, named, query) = match asked {
+    let (handler, found, query) = match asked {
         Ok(asked) => asked,
         Err(problem) => return problem.into_response(),
     };
     let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else {
         return Problem::new(503, "too many questions at once; ask again").into_response();
     };
+    let known = head.headers.get(header::IF_NONE_MATCH).cloned();
     // Views wait for shards: not on the thread that serves connections.
-    let answered = tokio::task::spawn_blocking(move || match shared.views.get() {
-        None => Err(shared.not_yet()),
-        Some(views) => {
-            let over = Over { access: &shared.access, address: shared.address, principal: &principal };
-            handler(&Call { views, over: Some(over), named, query: &query, body: &body })
+    let answered = tokio::task::spawn_blocking(move || {
+        let views = shared.views.get().ok_or_else(|| shared.not_yet())?;
+        let (access, trail, address) = (&shared.access, shared.trail.get(), shared.address);
+        let over = Over { access, trail, address, principal: &principal };
+        let call = Call { views, over: Some(over), named: found.named, query: &query, body: &body };
+        match (found.action, shared.trail.get()) {
+            (Action::Order(_, Ordering { pin, .. }), Some(trail)) if pin != Pinned::Question => {
+                let key = idempotency_key(&head)?;
+                let path = head.uri.path();
+                carry_out(trail, &Order { principal: &principal, from, path, key: key.as_deref(), pin, handler }, call)
+            }
+            _ => handler(&call).map(|answer| (answer, false)),
         }
     });
     let answered = answered.await;
     drop(room);
     match answered {
-        Ok(Ok(answer)) => response(answer),
+        Ok(Ok((answer, again))) => {
+            let mut response = tagged(response(answer), known.as_ref());
+            if again {
+                response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+            }
+            response
+        }
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => Problem::internal("the question could not be answered").into_response(),
+    }
+}
+
+/// The `Idempotency-Key` of an order.
+fn idempotency_key(head: &Parts) -> Result<Option<String>, Problem> {
+    let mut keys = head.headers.get_all("idempotency-key").iter();
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) => {
+            let text = key.to_str().map_err(|_| Problem::usage("the Idempotency-Key is not text"))?;
+            // As a structured header the key stands in quotation marks.
+            let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            Ok(Some(bare.unwrap_or(text).to_owned()))
+        }
+        (Some(_), Some(_)) => Err(Problem::usage("the Idempotency-Key is there twice")),
     }
 }
 
@@ -406,16 +453,50 @@ fn parameters(uri: &Uri) -> Result<BTreeMap<String, String>, Problem> {
     Ok(query)
 }
 
-fn response(answer: Answer) -> Response {
+/// What an answer and its tag are made of.
+struct Tagged {
+    media: &'static str,
+    text: String,
+    next: Option<String>,
+}
+
+/// The answer with a tag of its content; 304 without content where the client has it already.
+fn tagged((tagged, mut response): (Tagged, Response), known: Option<&HeaderValue>) -> Response {
+    let Tagged { media, text, next } = tagged;
+    let digest = digest(&SHA256, text.as_bytes());
+    let tag = format!("\"{}\"", hex::encode(&digest.as_ref()[..16]));
+    let known = known.and_then(|known| known.to_str().ok()).unwrap_or_default();
+    let is_known =
+        known.split(',').any(|each| matches!(each.trim(), "*") || each.trim().trim_start_matches("W/") == tag);
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        *response.body_mut() = Body::from(text);
+    }
+    let headers = [(header::ETAG, tag), (header::CACHE_CONTROL, "private, no-cache".to_owned())];
+    let next = next.map(|next| (HeaderName::from_static("x-next"), next));
+    for (name, value) in headers.into_iter().chain(next) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// An answer without its content.
+fn response(answer: Answer) -> (Tagged, Response) {
     match answer {
         // A terminal or a page that shows it is not moved by what is in it.
         Answer::Json(document) => {
-            let document = format!("{document:#}\n");
-            ([(header::CONTENT_TYPE, "application/json")], visible_json(&document).into_owned()).into_response()
+            let text = visible_json(&format!("{document:#}\n")).into_owned();
+            (Tagged { media: "application/json", text, next: None }, Response::default())
         }
+        Answer::Page { media, text, next } => (Tagged { media, text, next }, Response::default()),
         Answer::Text(media, text) => {
             let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-            ([(header::CONTENT_TYPE, media), (header::CONTENT_SECURITY_POLICY, policy)], text).into_response()
+            let response = [(header::CONTENT_SECURITY_POLICY, policy)].into_response();
+            (Tagged { media, text, next: None }, response)
         }
     }
 }
@@ -431,7 +512,7 @@ async fn probe(shared: &Arc<Shared>, asked: Probe) -> Response {
         }
         Probe::Ready => shared.readiness.answer(move || readiness(&same)).await,
     };
-    answered.map_or_else(Problem::into_response, response)
+    answered.map_or_else(Problem::into_response, |answer| tagged(response(answer), None))
 }
 
 /// A request with the same answer for all clients: one is processed at a time, and the others that wait share its

@@ -3,6 +3,7 @@
 
 mod common;
 
+mod api;
 mod attack;
 mod bad_files;
 mod books_cli;

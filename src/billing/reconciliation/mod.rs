@@ -27,10 +27,12 @@ pub mod table;
 mod tests;
 
 pub use crate::units::DecimalMark;
+use crate::units::shape::{Described, Shapes, one_of};
 pub use csv::{CsvError, ReadRows, read_csv, read_ours, read_rows};
 pub use kept::hash as kept_hash;
 pub use lay::{Facts, Open, Verdict};
 pub use map::{ColumnMap, Meaning};
+use serde_json::Value;
 
 use crate::stored::stored;
 use crate::units::{Amount, Currency, OpId, ProcessorId, TimeSpan, Timestamp};
@@ -119,6 +121,21 @@ stored!(enum LineKind {
     6: Payout,
     7: Reserve,
 });
+
+impl Described for LineKind {
+    fn shape(_: &mut Shapes) -> Value {
+        one_of(&[
+            LineKind::Capture,
+            LineKind::Refund,
+            LineKind::Fee,
+            LineKind::Chargeback,
+            LineKind::ChargebackReversal,
+            LineKind::Adjustment,
+            LineKind::Payout,
+            LineKind::Reserve,
+        ])
+    }
+}
 
 impl LineKind {
     /// The operations that a line of this kind settles.

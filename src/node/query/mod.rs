@@ -18,8 +18,8 @@ pub use resources::{
     State,
 };
 pub use sessions::{
-    FLAGS, Filter, LiveSession, Newest, SESSION_STATES, SessionNamed, SessionSummary, Sessions, TopUpPayment,
-    state_name,
+    FLAGS, Filter, LiveSession, Newest, OwnedPayment, Payments, SESSION_STATES, SessionNamed, SessionSummary, Sessions,
+    TopUpPayment, state_name,
 };
 pub use settlement::{BatchWithSameContent, Due, DueBatches, KeptBatches, Moved, MovedMoney, SettlementBatches};
 
@@ -96,6 +96,8 @@ queries! {
     SessionNamed => Option<Box<LiveSession>>;
     /// The payment of a top-up.
     TopUpPayment => Option<Box<(crate::payment::Payment, crate::units::AccountId)>>;
+    /// A page of the payments.
+    Payments => Rows<std::cmp::Reverse<crate::units::PaymentId>, Box<OwnedPayment>>;
     /// A page of the chargers.
     Chargers => Rows<String, ChargerSummary>;
     /// A page of the accounts.

@@ -1,12 +1,14 @@
 //! Sessions: the list, and one.
 
 use super::paging::{First, Part, Rows};
+use crate::account::account_of;
 use crate::node::shard::Shard;
 use crate::payment::Payment;
 use crate::session::{Ended, Session, Stage};
 use crate::tariff::Tariff;
 use crate::units::{
-    AccountId, Amount, ChargerId, ConnectorId, Cost, Energy, PaymentId, Protocol, SessionId, Timestamp, visible,
+    AccountId, Amount, ChargerId, ConnectorId, Cost, Energy, PaymentId, ProcessorId, Protocol, SessionId, Timestamp,
+    visible,
 };
 use serde::Deserialize;
 use std::cmp::Reverse;
@@ -30,12 +32,22 @@ pub struct Filter {
     pub id: Option<String>,
     /// One of [`FLAGS`].
     pub flag: Option<String>,
+    /// A processor that has, or had, a hold of it.
+    pub processor: Option<String>,
+    /// An account that pays for it.
+    pub account: Option<String>,
+    /// It began then or later.
+    pub since: Option<Timestamp>,
+    /// It began before.
+    pub until: Option<Timestamp>,
+    /// What its ids, its charger, its credential or one of its documents have, in small letters.
+    pub q: Option<String>,
 }
 
 impl Filter {
     /// Whether a session is wanted.
     pub fn fits(&self, session: &Session) -> bool {
-        let Filter { state, charger, id, flag } = self;
+        let Filter { state, charger, id, flag, processor, account, since, until, q } = self;
         state
             .as_deref()
             .is_none_or(|wanted| wanted == state_name(session) || (wanted == REFUSED && is_refused(session)))
@@ -45,12 +57,34 @@ impl Filter {
                 text.starts_with(start) || text.trim_start_matches("ses_").starts_with(start)
             })
             && flag.as_deref().is_none_or(|wanted| flags(session).any(|flag| flag == wanted))
+            && since.is_none_or(|since| since <= session.opened_at)
+            && until.is_none_or(|until| session.opened_at < until)
+            && processor.as_deref().is_none_or(|wanted| has_hold(session, |id| id.as_str() == wanted))
+            && account.as_deref().is_none_or(|wanted| {
+                has_hold(session, |id| account_of(id).is_some_and(|account| account.as_str() == wanted))
+            })
+            && q.as_deref().is_none_or(|wanted| mentions(session, wanted))
     }
 
     /// Whether closed sessions may fit.
     pub fn takes_closed(&self) -> bool {
         self.state.as_deref().is_none_or(|state| state == "closed" || state == REFUSED)
     }
+}
+
+fn has_hold(session: &Session, wanted: impl Fn(&ProcessorId) -> bool) -> bool {
+    session.payment.holds().iter().any(|hold| wanted(hold.processor()))
+}
+
+/// Whether a text by which a session is looked up has these letters.
+fn mentions(session: &Session, wanted: &str) -> bool {
+    let has = |text: &str| text.to_lowercase().contains(wanted);
+    has(&session.id.to_string())
+        || has(session.charger.as_str())
+        || has(&session.fingerprint.to_string())
+        || has(&transaction(session))
+        || session.documents().iter().any(|issued| has(&issued.number.to_string()))
+        || has_hold(session, |id| has(id.as_str()))
 }
 
 /// Where a session stands, in one word.
@@ -198,6 +232,40 @@ impl SessionNamed {
     pub(super) fn ask(&self, shard: &Shard) -> Option<Box<LiveSession>> {
         let hosted = shard.session(self.0)?;
         Some(Box::new(LiveSession { session: hosted.state().clone(), tariff: hosted.tariff().clone() }))
+    }
+}
+
+/// A page of the payments of live sessions and top-ups, the newest first.
+#[derive(Clone, Debug)]
+pub struct Payments {
+    /// The page.
+    pub part: Part<Reverse<PaymentId>>,
+}
+
+/// A payment, with the charger where it is that of a session.
+#[derive(Clone, Debug)]
+pub struct OwnedPayment {
+    /// The payment.
+    pub payment: Payment,
+    /// The charger; none: a top-up.
+    pub charger: Option<ChargerId>,
+}
+
+impl Payments {
+    pub(super) fn ask(&self, shard: &Shard) -> Rows<Reverse<PaymentId>, Box<OwnedPayment>> {
+        self.part.of(shard, |partitions, page| {
+            let mut first = First::behind(page.after, page.limit);
+            for (_, hosted) in partitions.iter().flat_map(|partition| partition.sessions.iter()) {
+                let session = hosted.state();
+                first.offer(Reverse(session.id.payment()), (&session.payment, Some(&session.charger)));
+            }
+            for top_up in partitions.iter().flat_map(|partition| partition.top_ups.known.values()) {
+                first.offer(Reverse(top_up.payment.id()), (&top_up.payment, None));
+            }
+            first.rows(|id, (payment, charger)| {
+                (id, Box::new(OwnedPayment { payment: payment.clone(), charger: charger.cloned() }))
+            })
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! Roles, and which of them a route takes.
 
+use crate::units::shape::{Described, Shapes, one_of};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fmt;
 use std::str::FromStr;
 
@@ -30,6 +32,12 @@ impl Role {
             Role::Finance => "finance",
             Role::Admin => "admin",
         }
+    }
+}
+
+impl Described for Role {
+    fn shape(_: &mut Shapes) -> Value {
+        one_of(&Role::ALL)
     }
 }
 

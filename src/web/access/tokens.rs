@@ -4,9 +4,11 @@
 use super::{Digest, Principal, Role, same, secret, sha256};
 use crate::host::{Durability, replace_file, wall_clock};
 use crate::limits::TOKENS_MAX;
+use crate::units::shape::{Described, Shapes, described};
 use crate::units::{TimeSpan, Timestamp};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -59,6 +61,7 @@ pub enum TokenError {
     Many,
 }
 
+described! {
 /// A token that is to be made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +73,7 @@ pub struct TokenWish {
     /// When it ends: a time (RFC 3339), or a span from now on such as `30d`; none: never.
     #[serde(default)]
     pub expires: Option<Expiry>,
+}
 }
 
 /// The end of a token: a time, or a span from now on.
@@ -87,6 +91,12 @@ impl Expiry {
         let span = humantime::parse_duration(&self.0).ok().and_then(|span| i64::try_from(span.as_millis()).ok());
         let wanted = "wanted a time such as 2027-01-01T00:00:00Z, or a span such as 30d";
         span.map(|ms| now.saturating_add(TimeSpan::from_ms(ms))).ok_or_else(|| wanted.to_owned())
+    }
+}
+
+impl Described for Expiry {
+    fn shape(shapes: &mut Shapes) -> Value {
+        String::shape(shapes)
     }
 }
 
@@ -113,6 +123,7 @@ impl From<Expiry> for String {
     }
 }
 
+described! {
 /// A token that was made. Its secret is shown this once.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Created {
@@ -124,7 +135,9 @@ pub struct Created {
     #[serde(flatten)]
     pub row: TokenRow,
 }
+}
 
+described! {
 /// A token as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenRow {
@@ -138,6 +151,7 @@ pub struct TokenRow {
     pub expires_at: Option<String>,
     /// Whether it has ended.
     pub expired: bool,
+}
 }
 
 #[derive(Default, Serialize, Deserialize)]
