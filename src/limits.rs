@@ -116,6 +116,12 @@ pub const WEBSOCKET_PONG_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
 /// How long a message over a WebSocket may take from its first byte to its last.
 pub const WEBSOCKET_MESSAGE_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
 
+/// How much older than its arrival the start of an OCPP session is that was offline.
+pub const OCPP_OFFLINE_AFTER: TimeSpan = TimeSpan::from_secs(300);
+
+/// How long the stop of a session may take whose OCPP charger restarted, or reported its connector free.
+pub const OCPP_STOP_MISSING: TimeSpan = TimeSpan::from_secs(15);
+
 /// The most power of a connector of an OCPP charger that reports energy before anything else: 350 kW.
 pub const OCPP_POWER_UNKNOWN: Power = Power::from_milliwatts(350_000_000);
 

@@ -213,6 +213,7 @@ pub fn closed(session: &Session, tariff: &Tariff) -> Result<ClosedSession, Billi
         ended_at: session.ended().map_or(session.meter.at, |ended| ended.at),
         zone: (**session.zone).into(),
         end_reason: session.ended().map_or("still going on", |ended| in_words(ended.reason)).into(),
+        flags: session.flags().collect(),
         first_register: session.meter.first,
         last_register: session.meter.register,
         energy: session.meter.energy(),
@@ -293,5 +294,6 @@ pub const fn in_words(reason: StopReason) -> &'static str {
         StopReason::OtherCurrency => "the funds are in another currency than the tariff",
         StopReason::NotAccepted => "no account and no processor takes the credential",
         StopReason::Expired => "the card has expired",
+        StopReason::Unreported => "the charger restarted, or its connector is free, and no stop came",
     }
 }

@@ -29,6 +29,9 @@ use std::collections::BTreeMap;
 /// the few that are counted.
 const UPPER: u32 = 0x8000_0000;
 
+/// Among those, entries of sessions that went on after an end.
+const CONTINUED: u32 = 0xc000_0000;
+
 /// The books of a partition, and what went through them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionBooks {
@@ -569,6 +572,24 @@ pub fn of_end(session: &Session, tariff: &Tariff, post: &mut dyn FnMut(Entry)) {
         Ok(entry) => post(entry),
         Err(EntryError::Empty) => {}
         Err(error) => tracing::error!(session = %session.id, %error, "an early capture has no place in the books"),
+    }
+}
+
+/// Posts what follows when a session goes on that had ended: the parts of what was taken meanwhile are not final any more, as of
+/// money that is taken before the end. `session` still has its end.
+pub fn of_continuation(session: &Session, tariff: &Tariff, post: &mut dyn FnMut(Entry)) {
+    let captured = session.payment.captured().minor;
+    if captured == 0 || session.ended().is_none() {
+        return;
+    }
+    let at = session.ended().map_or(session.meter.at, |ended| ended.known_at);
+    let id = EntryId::of_session(session.id, CONTINUED | session.meter.sequence);
+    let back = upto(session, tariff, None, captured)
+        .and_then(|plain| plain.less(&sold(session, tariff, 0, captured)?).map_err(EntryError::from));
+    match back.and_then(|back| Entry::remixed(id, at, &back)) {
+        Ok(entry) => post(entry),
+        Err(EntryError::Empty) => {}
+        Err(error) => tracing::error!(session = %session.id, %error, "a continued session has no place in the books"),
     }
 }
 

@@ -66,7 +66,8 @@ pub struct SessionRow {
     /// The charger's name for it, or the number that the two know it by.
     #[serde(default)]
     pub transaction_id: String,
-    /// `estimated`: it ended without its charger; `quarantined`: something that was reported of it is kept for review.
+    /// `estimated`: it ended without its charger; `offline`: it was reported later than it was; `gap`: reports of it are missing;
+    /// `quarantined`: something that was reported of it is kept for review.
     #[serde(default)]
     pub flags: Vec<String>,
 }

@@ -43,6 +43,9 @@ pub struct Receipt {
     pub duration_s: i64,
     /// Why it ended.
     pub end_reason: String,
+    /// What is to be known of it: `estimated`, `offline`, `gap`, `quarantined`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub flags: Vec<String>,
     /// Energy in kWh.
     pub energy_kwh: Decimal,
     /// The register at the start, in kWh.
@@ -282,6 +285,7 @@ impl Receipt {
             ended_at: time(session.ended_at)?,
             duration_s: shown_seconds(session.started_at, session.ended_at),
             end_reason: session.end_reason.to_string(),
+            flags: session.flags.iter().map(|flag| (*flag).to_owned()).collect(),
             energy_kwh: session.energy.kwh(),
             first_register_kwh: session.first_register.kwh(),
             last_register_kwh: session.last_register.kwh(),

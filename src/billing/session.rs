@@ -27,6 +27,8 @@ pub struct ClosedSession {
     pub zone: Box<str>,
     /// The reason of its end, as text.
     pub end_reason: Box<str>,
+    /// What is to be known of it, in one word each.
+    pub flags: Vec<&'static str>,
     /// The register at the start.
     pub first_register: Energy,
     /// The register at the end.

@@ -6,6 +6,17 @@ use crate::units::{counted, visible};
 use rust_decimal::{Decimal, RoundingStrategy};
 use std::fmt::Write;
 
+/// What a flag says to the driver.
+fn note_of(flag: &str) -> &str {
+    match flag {
+        "estimated" => "the charger did not report the end: this is what it had reported before",
+        "offline" => "the charger was offline, and reported this later",
+        "gap" => "reports of the charger are missing; the energy is that of its meter at the start and at the end",
+        "quarantined" => "readings that cannot be right were not billed, and are under review",
+        other => other,
+    }
+}
+
 /// The width of a receipt, in characters; only a word that is longer than a line goes beyond.
 const WIDTH: usize = 80;
 /// The least width that is kept to.
@@ -75,6 +86,7 @@ impl Receipt {
         facts.push(("meter", format!("{first} to {last} kWh, {}", counted(self.readings, "reading"))));
         facts.push(("tariff", self.tariff.id.clone()));
         facts.push(("session", self.session.clone()));
+        facts.extend(self.flags.iter().map(|flag| ("note", note_of(flag).to_owned())));
         facts
     }
 

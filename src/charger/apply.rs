@@ -43,6 +43,14 @@ pub fn apply(charger: &mut Charger, event: &Event) {
                 past.refusals = 0;
             }
         }
+        Event::SessionContinued { key, session, connector } => {
+            if let Some(past) = &mut charger.past {
+                past.sessions.retain(|past| past.key != *key);
+            }
+            let cell = CellNumber::default();
+            charger.open.push(OpenSession { key: *key, session: *session, connector: *connector, cell });
+            charger.set_estimated(*key, false);
+        }
         Event::SessionClosed { key } => {
             let mut remembered = charger.past.iter_mut().flat_map(|past| &mut past.sessions);
             if let Some(past) = remembered.find(|past| past.key == *key) {

@@ -109,6 +109,15 @@ pub enum Event {
         /// The number of the code.
         code: u16,
     },
+    /// A session of it that had ended on an estimate goes on.
+    SessionContinued {
+        /// The charger's number for it.
+        key: SessionKey,
+        /// The gate's id for it.
+        session: SessionId,
+        /// Where.
+        connector: ConnectorId,
+    },
 }
 
 stored!(enum Event {
@@ -117,6 +126,7 @@ stored!(enum Event {
     2: SessionEnded { 0: key, 1: at, 2: sequence, 3: refused, 4: estimated or false },
     3: SessionClosed { 0: key },
     4: StartRefused { 0: key, 1: mark, 2: code },
+    5: SessionContinued { 0: key, 1: session, 2: connector },
 });
 
 /// An action of the partition. It stays inside the partition and needs no durable position, except for the refusal.

@@ -50,6 +50,22 @@ pub enum Unnumbered {
         /// What was presented to end it.
         credential: Option<Credential>,
     },
+    /// The charger has started: what it had open is over, or goes on.
+    Restarted,
+    /// What an event says of itself, apart from readings.
+    Event {
+        /// The session.
+        session: SessionName,
+        /// The charger's number for the event: they are counted, but for chargers that do not.
+        sequence: Option<u32>,
+        /// The charger was offline when it happened.
+        is_offline: bool,
+    },
+    /// The charger goes on with a session that it had to leave.
+    Resumed {
+        /// The session.
+        session: SessionName,
+    },
     /// Answered by [`Answer::Passed`] when everything that came before it is durable.
     Fence {
         /// The call.

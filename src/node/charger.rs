@@ -120,7 +120,7 @@ impl HostedCharger {
     /// Applies a fact of one of its sessions to the projection, live and in replay.
     pub fn project(&mut self, event: &Event, slot: Slot) {
         charger::apply(&mut self.state, event);
-        if let Event::SessionOpened { key, .. } = event {
+        if let Event::SessionOpened { key, .. } | Event::SessionContinued { key, .. } = event {
             self.attach(*key, slot);
         }
     }

@@ -57,6 +57,7 @@ pub fn of_refused_start(reason: StopReason) -> Code {
         | StopReason::Other
         | StopReason::AuthorizationLost
         | StopReason::Silence
+        | StopReason::Unreported
         | StopReason::Omitted => Code::SessionEnded,
     }
 }
@@ -92,6 +93,7 @@ pub fn order(reason: StopReason) -> StopOrder {
         | StopReason::Other
         | StopReason::AuthorizationLost
         | StopReason::Silence
+        | StopReason::Unreported
         | StopReason::Omitted
         | StopReason::Declined
         | StopReason::TooLittle

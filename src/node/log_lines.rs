@@ -53,6 +53,8 @@ pub(super) fn session(event: &Event, session: &Session) {
         | Event::Restored(_)
         | Event::Corrected(_)
         | Event::Presented(_)
+        | Event::Continued { .. }
+        | Event::Noted(_)
         | Event::Decided(_) => {}
     }
 }

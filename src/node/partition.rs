@@ -52,6 +52,8 @@ pub struct Partition {
     pub processors: KnownProcessors,
     /// Settlement batches of its processors.
     pub settlements: Register,
+    /// The number of the next event of live sessions whose chargers count them, as far as this process has seen any.
+    next_events: HashMap<SessionId, u32>,
     /// The last number that it gave a session of a charger without numbers; 0: none.
     pub last_number: u64,
     /// The snapshot that is being taken of it, if one is.
@@ -96,6 +98,8 @@ impl Tally {
             | Event::Payment(_)
             | Event::Corrected(_)
             | Event::Presented(_)
+            | Event::Continued { .. }
+            | Event::Noted(_)
             | Event::Decided(_)
             | Event::Quarantined { .. }
             | Event::Ruled(_)
@@ -124,6 +128,7 @@ impl Partition {
             top_ups: TopUps::default(),
             processors: KnownProcessors::default(),
             settlements: Register::default(),
+            next_events: HashMap::new(),
             last_number: 0,
             snapping: None,
         }
@@ -213,6 +218,15 @@ impl Partition {
         self.session_slots.find(self.hasher.hash_one(id), is_it).copied()
     }
 
+    /// Whether the charger of a session has skipped a number of its events before this one. Numbers before the process began are
+    /// not known, and those of a charger that does not count are no gap.
+    pub fn has_skipped(&mut self, session: SessionId, sequence: u32) -> bool {
+        let next = self.next_events.entry(session).or_insert(sequence);
+        let skipped = sequence > *next;
+        *next = (*next).max(sequence.saturating_add(1));
+        skipped
+    }
+
     /// The cell of an account, if there is one.
     pub fn find_account(&self, id: &AccountId) -> Option<Slot> {
         self.account_slots.get(id).copied()
@@ -229,6 +243,7 @@ impl Partition {
 
     /// Vacates a session's cell.
     pub fn remove_session(&mut self, id: SessionId) -> Option<HostedSession> {
+        self.next_events.remove(&id);
         let is_it = |slot: &Slot| self.sessions.get(*slot).is_some_and(|session| session.state().id == id);
         let found = self.session_slots.find_entry(self.hasher.hash_one(id), is_it).ok()?;
         let (slot, _) = found.remove();

@@ -121,6 +121,10 @@ pub(super) fn charger_fact(event: &session::Event, session: &Session) -> Option<
             refused: !ended.admitted && counts_as_refused(session),
             estimated: ended.reason.is_estimate(),
         }),
+        session::Event::Continued { .. } => {
+            let Session { key, id, connector, .. } = session;
+            Some(charger::Event::SessionContinued { key: *key, session: *id, connector: *connector })
+        }
         session::Event::Quarantined { cause, .. } => {
             let origin = session.origin.as_ref()?;
             let mark = charger::Mark { exact: origin.mark.0, loose: origin.mark.1 };

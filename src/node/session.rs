@@ -5,6 +5,7 @@ use super::node_config::NodeConfig;
 use crate::accounting::posting;
 use crate::billing::invoice::Issued;
 use crate::ledger::Entry;
+use crate::limits::OCPP_STOP_MISSING;
 use crate::payment::{LiveOperation, Phase};
 use crate::session::{self, Command, Context, Effect, Event, Policy, Session, Stage, StopReason};
 use crate::stored::Stored;
@@ -31,6 +32,8 @@ pub struct HostedSession {
     payment_due: Mono,
     /// It was rebuilt, and no good reading has come since: how long none had come before is known by the wall clock alone.
     rebuilt: bool,
+    /// Its charger restarted, or its connector is free, and nothing of the session came since.
+    is_left: bool,
     /// Seconds without a message of its charger before the process began, until the first one arrives; at most 18
     /// hours count.
     silent_before_s: u16,
@@ -70,6 +73,7 @@ impl HostedSession {
             metered,
             payment_due: Mono::NEVER,
             rebuilt: false,
+            is_left: false,
             silent_before_s: 0,
         }
     }
@@ -134,6 +138,9 @@ impl HostedSession {
             Event::Metered(_) if ended => posting::mixture(&self.state, &self.tariff),
             _ => None,
         };
+        if let Event::Continued { .. } = event {
+            posting::of_continuation(&self.state, &self.tariff, post);
+        }
         session::apply(&mut self.state, event);
         if let Some(before) = before {
             posting::of_late_reading(&self.state, &self.tariff, &before, post);
@@ -208,6 +215,9 @@ impl HostedSession {
             0 if self.state.origin.is_none() => self.policy.no_start,
             _ => self.policy.silence,
         };
+        // Of a session without readings nothing is known before its stop.
+        let allowed =
+            if self.is_left && self.state.meter.sequence > 0 { allowed.min(OCPP_STOP_MISSING) } else { allowed };
         match &self.state.stage {
             // An operator ordered the end: the gate stops waiting for a charger that does not answer.
             Stage::Charging { stop_asked: Some(StopReason::Operator | StopReason::Driver), .. } => {
@@ -235,7 +245,11 @@ impl Hostable for HostedSession {
                     self.compared = now.mono;
                 }
                 let quiet = watch.then(|| self.quiet(now));
-                Command::Wake { silent: due(self.silence_deadline()), quiet }
+                let silent = due(self.silence_deadline());
+                match &self.state.stage {
+                    Stage::Charging { .. } if silent && self.is_left => Command::Abandoned,
+                    _ => Command::Wake { silent, quiet },
+                }
             }
             Command::Reading(_)
             | Command::Stop(_)
@@ -243,7 +257,16 @@ impl Hostable for HostedSession {
             | Command::End { .. }
             | Command::RepeatStart
             | Command::PresentAnotherCredential { .. }
+            | Command::Resumed
             | Command::Reconnected => {
+                self.is_left = false;
+                self.received = now.mono;
+                self.silent_before_s = 0;
+                command
+            }
+            Command::Left => {
+                // Its stop may come after this: the time for it begins now.
+                self.is_left = true;
                 self.received = now.mono;
                 self.silent_before_s = 0;
                 command
@@ -257,6 +280,8 @@ impl Hostable for HostedSession {
             | Command::Omitted
             | Command::Quarantine(_)
             | Command::Present(_)
+            | Command::Abandoned
+            | Command::Note(_)
             | Command::Rule(_)
             | Command::Payment(_)
             | Command::StopBy(_) => command,

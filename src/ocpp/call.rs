@@ -17,6 +17,8 @@ pub(super) enum Call {
     Boot {
         /// Firmware version.
         firmware: Box<str>,
+        /// Whether it only repeats it, on the gate's order.
+        is_triggered: bool,
     },
     /// It wants to know the time.
     Heartbeat,
@@ -131,6 +133,11 @@ pub(super) struct Event {
     /// The register at the beginning, where a value is marked as that.
     pub begin: Option<Energy>,
     pub readings: Vec<MeterReading>,
+    /// The charger's number for the event.
+    pub sequence: Option<u32>,
+    pub is_offline: bool,
+    /// Whether its transaction goes on after a loss of power.
+    pub resumes: bool,
     pub reason: StopReason,
 }
 

@@ -43,6 +43,11 @@ impl<'a> Object<'a> {
         super::decimal::scaled(&self.text(name)?, 0)
     }
 
+    /// Whether a member is true.
+    pub fn flag(self, name: &str) -> bool {
+        self.text(name).as_deref() == Some("true")
+    }
+
     /// A member that is an object.
     pub fn object(self, name: &str) -> Object<'a> {
         self.get(name).map_or(Object(None), Object::of)

@@ -14,7 +14,10 @@ pub(super) fn read(action: &str, payload: &Value, now: Timestamp) -> Call {
     let call = Object::of(payload);
     let stated = || time::read(call.text("timestamp"), now);
     match action {
-        "BootNotification" => Call::Boot { firmware: call.text("firmwareVersion").unwrap_or_default().into() },
+        "BootNotification" => {
+            let firmware = call.text("firmwareVersion").unwrap_or_default().into();
+            Call::Boot { firmware, is_triggered: false }
+        }
         "Heartbeat" => Call::Heartbeat,
         "StatusNotification" => Call::Status {
             connector: connector(call.integer("connectorId")),

@@ -18,7 +18,8 @@ pub(super) fn read(version: Version, action: &str, payload: &Value, now: Timesta
     match action {
         "BootNotification" => {
             let firmware = call.object("chargingStation").text("firmwareVersion").unwrap_or_default();
-            Call::Boot { firmware: firmware.into() }
+            let is_triggered = call.text("reason").as_deref() == Some("Triggered");
+            Call::Boot { firmware: firmware.into(), is_triggered }
         }
         "Heartbeat" => Call::Heartbeat,
         "StatusNotification" => Call::Status {
@@ -90,6 +91,9 @@ fn event(call: Object<'_>, now: Timestamp) -> Event {
         is_charging: info.text("chargingState").as_deref() == Some("Charging"),
         begin,
         readings,
+        sequence: call.integer("seqNo").and_then(|number| u32::try_from(number).ok()),
+        is_offline: call.flag("offline"),
+        resumes: call.text("triggerReason").as_deref() == Some("TxResumed"),
         reason: reason.map_or(StopReason::Local, |reason| stop_reason(&reason)),
     }
 }

@@ -51,6 +51,10 @@ pub fn apply(session: &mut Session, event: &Event) {
             let limit = Amount::zero(session.payment.currency());
             session.stage = Stage::Charging { limit, stop_asked: cause.refused() };
         }
+        Event::Continued { limit, at: _ } => {
+            session.stage = Stage::Charging { limit: *limit, stop_asked: None };
+        }
+        Event::Noted(note) => session.outcome.get_or_insert_default().notes.push(*note),
         Event::Presented(fingerprint) => session.fingerprint = Shown::from(&**fingerprint),
         Event::Ruled(ruled) => {
             let quarantine = &mut session.outcome.get_or_insert_default().quarantine;

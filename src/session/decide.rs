@@ -1,8 +1,8 @@
 //! Decisions of a session's machine. Pure: reads the state and changes nothing.
 
 use super::{
-    Command, Context, Decision, Doubt, Effect, Ended, Event, Metered, Rejection, SequenceOrder, Session, Stage, Stop,
-    StopReason, Verdict, funds, money, plausible, quarantine, resume, unnumbered,
+    Command, Context, Decision, Doubt, Effect, Ended, Event, Metered, Note, Rejection, SequenceOrder, Session, Stage,
+    Stop, StopReason, Verdict, funds, money, plausible, quarantine, resume, unnumbered,
 };
 use crate::payment;
 use crate::tariff::{Rating, Slices};
@@ -20,6 +20,11 @@ pub fn decide(session: &Session, command: Command, ctx: &Context<'_>) -> Decisio
         Command::Wake { silent: true, .. } if session.is_unpaid() => {
             quarantine::give_up(session, StopReason::Silence, ctx)
         }
+        Command::Abandoned if session.is_unpaid() => quarantine::give_up(session, StopReason::Unreported, ctx),
+        Command::Abandoned => abandoned(session, ctx),
+        Command::Left => Decision::nothing(),
+        Command::Resumed => resumed(session, ctx),
+        Command::Note(note) => noted(session, note),
         Command::Authorize { credential, route } => money::authorize(session, credential, route, ctx),
         Command::RepeatStart => repeat_start(session),
         Command::PresentAnotherCredential { credential, route } => money::tap(session, credential, route, ctx),
@@ -67,6 +72,40 @@ fn omitted(session: &Session, ctx: &Context<'_>) -> Decision {
         (Stage::Charging { .. }, _) => Final::on_last_total(session, StopReason::Omitted, ctx),
     };
     money::end(session, ended, ctx)
+}
+
+/// The stop of a session did not come, although its charger is there: it ends on its last known total.
+fn abandoned(session: &Session, ctx: &Context<'_>) -> Decision {
+    match &session.stage {
+        Stage::Charging { .. } => money::end(session, Final::on_last_total(session, StopReason::Unreported, ctx), ctx),
+        Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => Decision::nothing(),
+    }
+}
+
+/// The charger goes on with a session that had ended on an estimate: with the hold that is still there. Without one, what it
+/// reports corrects the end, as any late reading.
+fn resumed(session: &Session, ctx: &Context<'_>) -> Decision {
+    let limit = funds::granted(&session.payment);
+    match &session.stage {
+        Stage::Settling(ended)
+            if ended.admitted && ended.reason.is_estimate() && !session.payment.is_ending() && limit.minor > 0 =>
+        {
+            Decision::event(Event::Continued { limit, at: ctx.now.wall })
+        }
+        Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_) => Decision::nothing(),
+    }
+}
+
+/// Something is known of the session, once.
+fn noted(session: &Session, note: Note) -> Decision {
+    if session.has_note(note) {
+        return Decision::nothing();
+    }
+    let noted = Decision::event(Event::Noted(note));
+    match &session.stage {
+        Stage::Closed(_) => noted.and_effect(Effect::Archive),
+        Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) => noted,
+    }
 }
 
 /// Repeats the answer to a start; before the decision there is none.

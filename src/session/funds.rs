@@ -38,6 +38,17 @@ const RELEASE_LEAST_PARTS: i64 = 5;
 /// A session younger than this has not shown yet what its car takes.
 const RELEASE_AFTER: TimeSpan = TimeSpan::from_secs(600);
 
+/// What a session may cost: what can be spent, with what was taken when it had ended on an estimate and went on.
+#[inline]
+pub(super) fn granted(payment: &Payment) -> Amount {
+    let spendable = payment.spendable();
+    if payment.owed().minor == 0 {
+        return spendable;
+    }
+    let taken = payment.captured().minor.saturating_add(payment.capturing().minor);
+    Amount::new(spendable.minor.saturating_add(taken), spendable.currency)
+}
+
 /// Amount to request at the start: the tariff's own, or the policy's; never more than may be reserved at all.
 pub fn first_hold(tariff: &Tariff, policy: &Policy) -> Amount {
     let currency = tariff.currency();
@@ -138,7 +149,7 @@ pub(super) fn is_covered(session: &Session, spendable: Amount, ctx: &Context<'_>
 /// Whether more funds would be welcome.
 pub(super) fn is_short(session: &Session, ctx: &Context<'_>) -> bool {
     let reserve = ahead(session, None, ctx.policy.stop_latency, ctx);
-    let (spendable, running) = (session.payment.spendable().to_cost(), running_cost(session, ctx));
+    let (spendable, running) = (granted(&session.payment).to_cost(), running_cost(session, ctx));
     reserve.is_none_or(|reserve| !covers(spendable, running, reserve, RESERVES_TO_GET))
 }
 
@@ -160,7 +171,7 @@ fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeS
     if session.payment.closing_at(policy.closing).is_some_and(|at| at <= ctx.now.wall) {
         return Reach::Out(StopReason::AuthorizationLost);
     }
-    let spendable = session.payment.spendable().to_cost();
+    let spendable = granted(&session.payment).to_cost();
     let Pace { power, latency } = pace(session, priced, ctx);
     // Most readings end here: below the most that any session of this tariff can cost, no time has to be computed.
     if quiet == TimeSpan::ZERO {

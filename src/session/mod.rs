@@ -40,7 +40,7 @@ pub use meter::{Doubt, Meter, SequenceOrder, Verdict};
 pub use metered::Metered;
 pub use plausible::start as check_start;
 pub use quarantine::{Adopted, Cause, NotReviewed, Order, Quarantine, Review, Ruled, Ruling};
-pub use state::{Ended, Session, Stage};
+pub use state::{Ended, FLAGS, Session, Stage};
 
 use crate::machine;
 use crate::payment;
@@ -75,6 +75,14 @@ pub enum Command {
     },
     /// The charger connected and named its sessions, and this one is not among them: it was replaced, or lost its memory.
     Omitted,
+    /// The charger restarted, or its connector is free: its stop is still to come, or was lost.
+    Left,
+    /// The stop did not come.
+    Abandoned,
+    /// The charger goes on with a session that it had to leave.
+    Resumed,
+    /// Something is to be noted of the session.
+    Note(Note),
     /// The charger's link is up again: it may have missed the last limit, or the order to stop.
     Reconnected,
     /// A meter reading.
@@ -250,6 +258,8 @@ pub enum StopReason {
     NotAccepted = 36,
     /// The card has expired.
     Expired = 37,
+    /// The charger restarted, or its connector is free, and no stop came; ended on the last known total.
+    Unreported = 38,
 }
 
 stored!(enum StopReason {
@@ -276,12 +286,13 @@ stored!(enum StopReason {
     35: NoFunds,
     36: NotAccepted,
     37: Expired,
+    38: Unreported,
 });
 
 impl StopReason {
     /// Whether the end is an estimate, made without the charger's stop: later messages of the charger correct it.
     pub const fn is_estimate(self) -> bool {
-        matches!(self, StopReason::Silence | StopReason::Omitted)
+        matches!(self, StopReason::Silence | StopReason::Omitted | StopReason::Unreported)
     }
 }
 
@@ -342,7 +353,27 @@ pub enum Event {
     Ruled(Ruled),
     /// What was presented for a session that had begun without: its printable form.
     Presented(Box<str>),
+    /// A session that had ended on an estimate goes on, up to this cost.
+    Continued {
+        /// The limit.
+        limit: Amount,
+        /// When.
+        at: Timestamp,
+    },
+    /// Something is to be known of the session.
+    Noted(Note),
 }
+
+/// What is to be known of a session. The numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Note {
+    /// Reports of the charger are missing.
+    Gap,
+    /// Reports of it came later, from a charger that was offline.
+    Offline,
+}
+
+stored!(enum Note { 0: Gap, 1: Offline });
 
 stored!(enum Event {
     0: Opened(opening),
@@ -360,6 +391,8 @@ stored!(enum Event {
     12: Quarantined { 0: cause, 1: at },
     13: Ruled(ruled),
     14: Presented(fingerprint),
+    15: Continued { 0: limit, 1: at },
+    16: Noted(note),
 });
 
 /// An action that becomes due once the session's facts are durable.

@@ -85,7 +85,8 @@ pub(super) fn resume(session: &Session, ctx: &Context<'_>) -> Decision {
 pub(super) fn end(session: &Session, ended: Final, ctx: &Context<'_>) -> Decision {
     let fact = ended.ended(ctx);
     // A charger without a link may have more readings: the rest of a hold is kept for them, for a while.
-    let more = fact.reason == StopReason::Silence && session.payment.takes_several_captures();
+    let is_awaited = matches!(fact.reason, StopReason::Silence | StopReason::Unreported);
+    let more = is_awaited && session.payment.takes_several_captures();
     let extent = if more { Extent::Interim } else { Extent::Final };
     let command = match fact.payable.minor {
         ..=0 => payment::Command::Release(VoidReason::NoStart),
@@ -336,7 +337,7 @@ fn conclude_change(
     stop_asked: Option<StopReason>,
     ctx: &Context<'_>,
 ) -> Decision {
-    let spendable = payment.spendable();
+    let spendable = funds::granted(payment);
     if spendable.minor == limit.minor {
         return Decision::nothing();
     }

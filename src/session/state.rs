@@ -1,7 +1,8 @@
 //! State of a session. Each stage has exactly the data that is legal in it.
 
-use super::{Meter, Opening, Origin, Quarantine, StopReason};
+use super::{Meter, Note, Opening, Origin, Quarantine, StopReason};
 use crate::billing::invoice::Issued;
+use crate::limits::OCPP_OFFLINE_AFTER;
 use crate::payment::{Payment, Shown};
 use crate::stored::stored;
 use crate::tariff::{Rating, Segments};
@@ -62,9 +63,14 @@ pub(super) struct Outcome {
     pub(super) documents: Vec<Issued>,
     #[serde(skip)]
     pub(super) quarantine: Option<Quarantine>,
+    #[serde(skip)]
+    pub(super) notes: Vec<Note>,
 }
 
-stored!(struct Outcome { 0: settled_at, 1: documents, 2: quarantine or None });
+stored!(struct Outcome { 0: settled_at, 1: documents, 2: quarantine or None, 3: notes or Vec::new() });
+
+/// What is special about sessions, in one word each.
+pub const FLAGS: [&str; 4] = ["estimated", "offline", "gap", "quarantined"];
 
 /// Where a session stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +148,21 @@ impl Session {
     /// Keeps a document that a series has numbered.
     pub fn keep_document(&mut self, issued: Issued) {
         self.outcome.get_or_insert_default().documents.push(issued);
+    }
+
+    /// Whether this is noted of it.
+    pub fn has_note(&self, note: Note) -> bool {
+        self.outcome.as_ref().is_some_and(|outcome| outcome.notes.contains(&note))
+    }
+
+    /// Its flags: `estimated`, it ended without its charger; `offline`, it was reported later than it was; `gap`, reports of it are
+    /// missing; `quarantined`, something that was reported of it is kept for review.
+    pub fn flags(&self) -> impl Iterator<Item = &'static str> {
+        let estimated = self.ended().is_some_and(|ended| ended.reason.is_estimate());
+        let late = self.origin.is_some() && self.id.begun().since(self.opened_at) > OCPP_OFFLINE_AFTER;
+        let offline = late || self.has_note(Note::Offline);
+        let set = [estimated, offline, self.has_note(Note::Gap), self.kept_energy().is_some()];
+        FLAGS.into_iter().zip(set).filter(|(_, is_set)| *is_set).map(|(flag, _)| flag)
     }
 
     /// What its charger spoke when it began.

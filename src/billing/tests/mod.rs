@@ -70,6 +70,7 @@ pub(super) fn session() -> ClosedSession {
         ended_at: at("14:19:50"),
         zone: "Europe/Amsterdam".into(),
         end_reason: "unplugged".into(),
+        flags: Vec::new(),
         first_register: kwh("81234.5"),
         last_register: kwh("81252.902"),
         energy: kwh("18.402"),

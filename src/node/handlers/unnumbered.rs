@@ -6,7 +6,9 @@ use super::starts::{Admitted, Refused};
 use super::{chargers, sessions, starts, unpaid};
 use crate::charger::{self, Charger, Description, Mark, PastSession, Recognised};
 use crate::journal::RecordKind;
-use crate::message::{Answer, Begin, Bill, Code, Limit, SessionName, StartSession, Ticket, ToCharger, Unnumbered};
+use crate::message::{
+    Answer, Begin, Bill, Code, ConnectorState, Limit, SessionName, StartSession, Ticket, ToCharger, Unnumbered,
+};
 use crate::node::codes;
 use crate::node::delivery::Delivery;
 use crate::node::fact;
@@ -17,8 +19,9 @@ use crate::node::partition::Partition;
 use crate::node::reply::Ordered;
 use crate::node::routing;
 use crate::payment::Credential;
-use crate::session::{self, Adopted, Cause, Command, Origin, Router, Stage};
+use crate::session::{self, Adopted, Cause, Command, Note, Origin, Router, Stage};
 use crate::units::{AccountId, ConnectorId, Energy, MeterReading, PartitionId, SessionId, SessionKey};
+use smallvec::SmallVec;
 
 /// A message of a charger whose sessions the gate numbers.
 pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, message: Unnumbered) {
@@ -36,6 +39,9 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
             if let Some(hosted) = partition.chargers.get_mut(slot) {
                 hosted.set_status(status.connector, status.state);
             }
+            if status.state == ConnectorState::Available {
+                left(delivery, partition, slot, Some(status.connector));
+            }
         }
         Unnumbered::Sample { session, reading } => {
             let report = Report { reading: Some(reading), credential: None };
@@ -45,6 +51,18 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
             let end = Command::End { last, reason: codes::reason(reason) };
             for_named(delivery, partition, slot, (&session, Report { reading: last, credential }), end);
         }
+        Unnumbered::Restarted => left(delivery, partition, slot, None),
+        Unnumbered::Event { session, sequence, is_offline } => {
+            let Some(cell) = live_cell(partition, slot, &session) else { return };
+            let Some(id) = partition.sessions.get(cell).map(|hosted| hosted.state().id) else { return };
+            let gap = sequence.is_some_and(|sequence| partition.has_skipped(id, sequence));
+            for (is_so, note) in [(is_offline, Note::Offline), (gap, Note::Gap)] {
+                if is_so {
+                    sessions::deliver(delivery, partition, cell, Command::Note(note));
+                }
+            }
+        }
+        Unnumbered::Resumed { session } => resumed(delivery, partition, slot, &session),
         Unnumbered::Fence { ticket, session } => {
             let bill = session.and_then(|session| bill(partition, slot, &session));
             answer(delivery, slot, Answer::Passed { ticket, bill });
@@ -88,6 +106,40 @@ pub(super) fn open_session(
     let hosted = partition.sessions.get(cell);
     let name = hosted.and_then(|hosted| hosted.state().origin.as_ref()?.name.clone());
     answer(delivery, slot, Answer::Open { session, name });
+}
+
+/// The cell of the session of this name, where it is live.
+fn live_cell(partition: &Partition, slot: Slot, name: &SessionName) -> Option<Slot> {
+    let hosted = partition.chargers.get(slot)?;
+    let key = key_of(hosted.state(), name)?;
+    let past = || partition.find_session(hosted.state().past_session(key)?.session);
+    hosted.session(key).or_else(past)
+}
+
+/// The charger has started, or this connector of it is free: the stop of what is open is still to come, or was lost.
+fn left(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, connector: Option<ConnectorId>) {
+    let Some(hosted) = partition.chargers.get(slot) else { return };
+    let is_there = |at: ConnectorId| connector.is_none_or(|connector| connector == at);
+    let open = hosted.state().open.iter().filter(|open| is_there(open.connector));
+    let cells: SmallVec<[Slot; 2]> = open.filter_map(|open| open.cell.get()).collect();
+    for cell in cells {
+        sessions::deliver(delivery, partition, cell, Command::Left);
+    }
+}
+
+/// The charger goes on with a session, which had ended on an estimate meanwhile.
+fn resumed(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, name: &SessionName) {
+    let Some(cell) = live_cell(partition, slot, name) else { return };
+    let (Some(hosted), Some(session)) = (partition.chargers.get(slot), partition.sessions.get(cell)) else { return };
+    let (key, connector) = (session.state().key, session.state().connector);
+    // Its connector may have the next session already.
+    if hosted.state().open.iter().any(|open| open.connector == connector && open.key != key) {
+        return;
+    }
+    sessions::deliver(delivery, partition, cell, Command::Resumed);
+    if partition.chargers.get(slot).is_some_and(|hosted| hosted.session(key).is_some()) {
+        open_session(delivery, partition, slot, (key, cell));
+    }
 }
 
 /// Why a credential would be refused now, as far as that is known without asking for funds.

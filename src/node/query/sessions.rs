@@ -5,6 +5,8 @@ use crate::account::account_of;
 use crate::node::shard::Shard;
 use crate::payment::Payment;
 use crate::session::{Ended, Session, Stage};
+
+pub use crate::session::FLAGS;
 use crate::tariff::Tariff;
 use crate::units::{
     AccountId, Amount, ChargerId, ConnectorId, Cost, Energy, PaymentId, ProcessorId, Protocol, SessionId, Timestamp,
@@ -56,7 +58,7 @@ impl Filter {
                 let text = session.id.to_string();
                 text.starts_with(start) || text.trim_start_matches("ses_").starts_with(start)
             })
-            && flag.as_deref().is_none_or(|wanted| flags(session).any(|flag| flag == wanted))
+            && flag.as_deref().is_none_or(|wanted| session.flags().any(|flag| flag == wanted))
             && since.is_none_or(|since| since <= session.opened_at)
             && until.is_none_or(|until| session.opened_at < until)
             && processor.as_deref().is_none_or(|wanted| has_hold(session, |id| id.as_str() == wanted))
@@ -95,20 +97,6 @@ pub fn state_name(session: &Session) -> &'static str {
         Stage::Settling(_) => "settling",
         Stage::Closed(_) => "closed",
     }
-}
-
-/// What is special about sessions, in one word each.
-pub const FLAGS: [&str; 2] = ["estimated", "quarantined"];
-
-/// The flags of a session: `estimated`, it ended without its charger; `quarantined`, something that was reported of it is kept
-/// for review.
-pub fn flags(session: &Session) -> impl Iterator<Item = &'static str> {
-    let estimated = session.ended().is_some_and(|ended| ended.reason.is_estimate());
-    FLAGS
-        .into_iter()
-        .zip([estimated, session.kept_energy().is_some()])
-        .filter(|(_, is_set)| *is_set)
-        .map(|(flag, _)| flag)
 }
 
 /// Whether it ended without having been admitted, and without energy.
@@ -183,7 +171,7 @@ impl SessionSummary {
             ended,
             energy: session.meter.energy(),
             kept: session.kept_energy(),
-            flags: flags(session).collect(),
+            flags: session.flags().collect(),
             readings: session.meter.sequence,
             held: session.payment.authorized(),
             captured: session.payment.captured(),

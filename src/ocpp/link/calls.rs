@@ -55,8 +55,11 @@ impl OcppLink {
     fn take(&mut self, id: &str, call: Call, now: Now, messages: &mut Vec<Received<FromCharger>>) -> Stage {
         let ready = |payload: Value| Stage::Ready(frame::result(id, &payload));
         match call {
-            Call::Boot { firmware } => {
+            Call::Boot { firmware, is_triggered } => {
                 messages.push(to_node(FromCharger::Hello(self.hello(now, &name(&firmware)))));
+                if !is_triggered {
+                    messages.push(unnumbered(Unnumbered::Restarted));
+                }
                 self.ask_display();
                 let interval = self.settings.heartbeat.whole_secs();
                 ready(json!({"currentTime": now.wall.to_rfc3339(), "interval": interval, "status": "Accepted"}))
@@ -202,9 +205,17 @@ impl OcppLink {
     /// What an event reports, when it is decided whether its session may have energy.
     fn report(&mut self, event: Event, token: Token, messages: &mut Vec<Received<FromCharger>>) -> Stage {
         let session = SessionName::Text(event.name.clone());
+        if event.resumes {
+            messages.push(unnumbered(Unnumbered::Resumed { session: session.clone() }));
+        }
         match event.kind {
             EventKind::Started | EventKind::Updated => sample(&session, event.readings, messages),
             EventKind::Ended => end(&session, event.readings, (event.reason, event.credential), messages),
+        }
+        let (sequence, is_offline) = (event.sequence, event.is_offline);
+        if sequence.is_some() || is_offline {
+            let session = session.clone();
+            messages.push(unnumbered(Unnumbered::Event { session, sequence, is_offline }));
         }
         let answer = Fenced::Event { ends: event.kind == EventKind::Ended, name: event.name, token };
         self.fence(Some(session), answer, messages)

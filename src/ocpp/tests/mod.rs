@@ -329,6 +329,9 @@ proptest::proptest! {
                                 scene.answer(Answer::Authorized { ticket, refused: Some(Code::CredentialDeclined) });
                             }
                             Unnumbered::Status { .. }
+                            | Unnumbered::Restarted
+                            | Unnumbered::Event { .. }
+                            | Unnumbered::Resumed { .. }
                             | Unnumbered::Sample { .. }
                             | Unnumbered::End { .. }
                             | Unnumbered::Ordered { .. } => {}

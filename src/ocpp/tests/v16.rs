@@ -18,7 +18,10 @@ fn card(token: &str) -> Option<Credential> {
 fn a_session_from_boot_to_stop() {
     let mut scene = Scene::new(Version::V16);
     scene.calls("1", "BootNotification", r#"{"chargePointVendor":"V","chargePointModel":"M","firmwareVersion":"1.2"}"#);
-    let [FromCharger::Hello(hello)] = &scene.takes()[..] else { panic!("a hello with the firmware") };
+    let [FromCharger::Hello(hello), FromCharger::Unnumbered(started)] = &scene.takes()[..] else {
+        panic!("a hello with the firmware")
+    };
+    assert_eq!(**started, Unnumbered::Restarted);
     assert_eq!((&*hello.firmware, hello.charger.as_str()), ("1.2", "CP-1"));
     scene.calls("2", "StatusNotification", r#"{"connectorId":2,"errorCode":"NoError","status":"Preparing"}"#);
     let status = ConnectorStatus {

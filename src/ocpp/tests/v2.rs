@@ -122,7 +122,7 @@ fn a_token_that_only_an_authorize_had_is_the_one_of_the_session() {
     // Later it is not any more, nor is one that was refused.
     scene.passes(301);
     scene.calls("3", "TransactionEvent", &charging("Started", "tx-2"));
-    assert!(matches!(scene.unnumbered()[..], [Unnumbered::Fence { .. }]));
+    assert!(matches!(scene.unnumbered()[..], [Unnumbered::Event { .. }, Unnumbered::Fence { .. }]));
 }
 
 #[test]
@@ -154,8 +154,11 @@ fn an_event_of_a_known_session_begins_nothing_and_a_repeated_beginning_asks_agai
     scene.answer(Answer::Open { session: SessionKey(17), name: Some("tx-1".into()) });
     scene.calls("1", "TransactionEvent", &event("Updated", 10, "tx-1", &format!("{TOKEN}{}", value(1_000))));
     let messages = scene.unnumbered();
-    assert!(matches!(messages[..], [Unnumbered::Sample { .. }, Unnumbered::Fence { .. }]), "{messages:?}");
-    let [_, Unnumbered::Fence { ticket, .. }] = messages[..] else { unreachable!() };
+    let [Unnumbered::Sample { .. }, Unnumbered::Event { sequence: Some(0), .. }, Unnumbered::Fence { ticket, .. }] =
+        messages[..]
+    else {
+        panic!("{messages:?}")
+    };
     scene.answer(Answer::Passed { ticket, bill: bill(17, 31, false) });
     assert_eq!(scene.hears(), [r#"[3,"1",{"totalCost":0.31,"idTokenInfo":{"status":"Accepted"}}]"#]);
     scene.calls("2", "TransactionEvent", &event("Started", 0, "tx-1", TOKEN));
