@@ -23,10 +23,16 @@ pub fn decide(account: &Account, command: Command, now: Now) -> Decision {
             let opened = Event::Opened { at, op, account: id, currency, credit_limit };
             open(account, op, opened)
         }
-        Command::Hold { op, amount, partial_ok, credential, decide_by } => {
+        Command::Hold { op, amount, partial_ok, credential, decide_by, is_alone } => {
             let asked = Asked::Hold { amount: amount.minor, partial_ok, credential };
             let request = Request { op, hold: HoldId(op), asked, amount: Some(amount), at };
-            on_hold(account, request, |account| place(account, request, decide_by))
+            on_hold(account, request, |account| {
+                if is_alone && account.pays_for_another(Some(op.payment())) {
+                    Verdict::NotNow(Rejection::SessionOpen)
+                } else {
+                    place(account, request, decide_by)
+                }
+            })
         }
         Command::Adjust { op, hold, direction, new_total } => {
             let asked = Asked::Adjust { direction, new_total: new_total.minor };

@@ -92,6 +92,8 @@ pub enum Command {
         credential: Option<Fingerprint>,
         /// Until when this may take effect.
         decide_by: Timestamp,
+        /// Whether no other session may have an open hold, of which nothing was captured yet.
+        is_alone: bool,
     },
     /// Change the total of a hold, upwards or downwards.
     Adjust {
@@ -625,6 +627,9 @@ pub enum Rejection {
     /// The account cannot be closed while a card's payment onto it is disputed, or not yet final.
     #[error("a card's payment onto the account is disputed or not yet final")]
     TopUpOpen = 29,
+    /// The account pays for another session, and may pay for one at a time.
+    #[error("the account pays for another session")]
+    SessionOpen = 30,
 }
 
 stored!(enum Rejection {
@@ -657,6 +662,7 @@ stored!(enum Rejection {
     27: HoldsOpen,
     28: OwesMoney,
     29: TopUpOpen,
+    30: SessionOpen,
 });
 
 impl Rejection {
@@ -692,6 +698,7 @@ impl Rejection {
             Rejection::HoldsOpen => "holds_open",
             Rejection::OwesMoney => "owes_money",
             Rejection::TopUpOpen => "top_up_open",
+            Rejection::SessionOpen => "session_open",
         }
     }
 
@@ -699,7 +706,10 @@ impl Rejection {
     pub fn to_decline(self) -> Decline {
         let class = match self {
             Rejection::InsufficientFunds | Rejection::TooManyHolds => DeclineClass::Soft,
-            Rejection::NoSuchAccount | Rejection::AccountClosed | Rejection::CredentialNotLinked => DeclineClass::Hard,
+            Rejection::NoSuchAccount
+            | Rejection::AccountClosed
+            | Rejection::SessionOpen
+            | Rejection::CredentialNotLinked => DeclineClass::Hard,
             Rejection::TooLate => DeclineClass::Technical,
             Rejection::AccountExists
             | Rejection::CurrencyDiffers

@@ -23,8 +23,9 @@ pub fn capabilities(currencies: Vec<Currency>) -> Capabilities {
 
 impl Command {
     /// Translates an operation. `credential` is the fingerprint of an authorization's credential, made by the actor
-    /// that has the key; `None` when the router of the operation has checked the credential already.
-    pub fn from_operation(operation: &Operation, credential: Option<Fingerprint>) -> Command {
+    /// that has the key; `None` when the router of the operation has checked the credential already. `is_alone`: the account may
+    /// pay for one session at a time.
+    pub fn from_operation(operation: &Operation, credential: Option<Fingerprint>, is_alone: bool) -> Command {
         let (op, hold) = (operation.id, operation.hold);
         match &operation.request {
             Request::Authorize { amount, partial_ok, credential: _, stand_in: _ } => Command::Hold {
@@ -33,6 +34,7 @@ impl Command {
                 partial_ok: *partial_ok,
                 credential,
                 decide_by: operation.decide_by,
+                is_alone,
             },
             Request::Increment { new_total, processor_ref: _ } => {
                 Command::Adjust { op, hold, direction: Direction::Up, new_total: *new_total }

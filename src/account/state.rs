@@ -3,7 +3,7 @@
 use super::{Asked, DebitCause, Direction, Rejection, TopUpSource};
 use crate::limits;
 use crate::stored::stored;
-use crate::units::{AccountId, Amount, Currency, Fingerprint, HoldId, OpId, Timestamp};
+use crate::units::{AccountId, Amount, Currency, Fingerprint, HoldId, OpId, PaymentId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -357,6 +357,18 @@ impl OpenAccount {
         let too_old = self.closed.iter().take(surplus);
         let too_old = too_old.take_while(|(at, _)| now.since(*at) > limits::ACCOUNT_MEMORY).count();
         too_many.max(too_old)
+    }
+}
+
+impl OpenAccount {
+    /// Whether a session other than this one has an open hold of which nothing was captured yet.
+    pub fn pays_for_another(&self, payment: Option<PaymentId>) -> bool {
+        let is_another = |id: &HoldId| payment.is_none_or(|payment| id.payment() != payment);
+        let is_charging = |hold: &Hold| match &hold.state {
+            HoldState::Open { taken, .. } => taken.captured.total() == 0,
+            HoldState::Captured(_) | HoldState::Released | HoldState::Declined | HoldState::Reversed => false,
+        };
+        self.open_holds > 0 && self.holds.iter().any(|(id, hold)| is_another(id) && is_charging(hold))
     }
 }
 

@@ -294,6 +294,7 @@ pub const fn in_words(reason: StopReason) -> &'static str {
         StopReason::OtherCurrency => "the funds are in another currency than the tariff",
         StopReason::NotAccepted => "no account and no processor takes the credential",
         StopReason::Expired => "the card has expired",
+        StopReason::Concurrent => "the account paid for another session (session_open)",
         StopReason::Unreported => "the charger restarted, or its connector is free, and no stop came",
     }
 }

@@ -9,7 +9,6 @@ use super::processor_connection::ProcessorConnection;
 use super::settings::{ListenerSettings, MacOf, OcppListener};
 use super::unknown::Unknown;
 use crate::actors::directory::Directory;
-use crate::limits;
 use crate::message::Subject;
 use crate::node::ConnectionId;
 use crate::node::processor::ProcessorActor;
@@ -122,13 +121,8 @@ impl Receiver {
         let charger = charger.clone();
         let forwarded = Forwarded { charger: charger.clone(), version, password: upgraded.password.take() };
         let behind = behind.map(|behind| (Arc::clone(behind), forwarded));
-        let settings = LinkSettings {
-            charger,
-            version,
-            power_max,
-            heartbeat: limits::OCPP_HEARTBEAT,
-            is_forwarded: behind.is_some(),
-        };
+        let heartbeat = crate::ocpp::heartbeat_of(&charger);
+        let settings = LinkSettings { charger, version, power_max, heartbeat, is_forwarded: behind.is_some() };
         let link = OcppLink::new(settings, self.clock.now());
         let (directory, clock, id) = (self.directory.clone(), self.clock.clone(), self.next_id());
         arbiter.spawn_fn(move || {

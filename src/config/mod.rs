@@ -355,6 +355,7 @@ impl Config {
             increment_horizon: money.increment_horizon,
             closing: money.closing,
             stand_in: money.stand_in,
+            one_session: money.one_session,
             bills_refused: self.ocpp.bill_refused_energy,
             release_early: money.release_early,
             payment: crate::payment::Policy {

@@ -215,6 +215,8 @@ sections! {
         total_max: Amounts = Amounts::euros(1_000);
         /// A partial approval of less is released at once.
         partial_min: Amounts = Amounts::euros(2);
+        /// Whether an account pays for one session at a time: the start of another one is refused.
+        one_session: bool = false;
         /// Whether energy is given on our own risk when no processor can be reached: the funds are requested when it
         /// is back.
         stand_in: bool = false;

@@ -92,6 +92,7 @@ codes! {
     SessionEnded = 316, "the session of this start is over";
     OtherCurrency = 317, "the credential is good, but its funds are in another currency than the tariff";
     CredentialExpired = 318, "the card has expired";
+    ConcurrentSession = 319, "the account pays for another session, and for one at a time";
 
     // 400: a reading or a stop is refused. Up to 403, and 409: nothing is recorded. 405 to 408: it is recorded and
     // acknowledged, but suspect and not billed; the next one continues after it.

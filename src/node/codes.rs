@@ -45,6 +45,7 @@ pub fn of_refused_start(reason: StopReason) -> Code {
         StopReason::OtherCurrency => Code::OtherCurrency,
         StopReason::NotAccepted => Code::CredentialNotAccepted,
         StopReason::Expired => Code::CredentialExpired,
+        StopReason::Concurrent => Code::ConcurrentSession,
         StopReason::Operator | StopReason::Driver => Code::OutOfService,
         StopReason::Local
         | StopReason::Unplugged
@@ -69,6 +70,7 @@ pub fn reason_of_refusal(code: Code) -> Option<StopReason> {
         Code::CredentialDeclined => StopReason::Declined,
         Code::CredentialNotAccepted | Code::CardNumber => StopReason::NotAccepted,
         Code::CredentialExpired => StopReason::Expired,
+        Code::ConcurrentSession => StopReason::Concurrent,
         Code::FundsInsufficient => StopReason::NoFunds,
         Code::NoProcessor | Code::Busy => StopReason::NoProcessor,
         Code::OutcomeUnknown => StopReason::NoDecision,
@@ -102,6 +104,7 @@ pub fn order(reason: StopReason) -> StopOrder {
         | StopReason::NoProcessor
         | StopReason::OtherCurrency
         | StopReason::NotAccepted
+        | StopReason::Concurrent
         | StopReason::Expired => StopOrder::AuthorizationLost,
     }
 }

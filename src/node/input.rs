@@ -80,6 +80,8 @@ pub struct FundsQuery {
     pub charger: ChargerRef,
     /// Its call.
     pub ticket: Ticket,
+    /// Whether the account may pay for one session at a time, and the question is about another one.
+    pub is_alone: bool,
 }
 
 /// An input that its shard did not get.

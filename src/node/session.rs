@@ -271,6 +271,13 @@ impl Hostable for HostedSession {
                 self.silent_before_s = 0;
                 command
             }
+            Command::Occupied => {
+                if !self.is_left && matches!(self.state.stage, Stage::Charging { stop_asked: None, .. }) {
+                    self.received = now.mono;
+                    self.silent_before_s = 0;
+                }
+                command
+            }
             Command::Resume => {
                 self.rebuilt = true;
                 self.silent_before_s = self.silent_at(now);

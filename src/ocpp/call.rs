@@ -7,6 +7,7 @@ use crate::limits::CONNECTORS_PER_CHARGER;
 use crate::message::{Code, ConnectorState, Funds, SessionName, StopReason};
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{Amount, ConnectorId, Energy, MeterReading, Timestamp};
+use rust_decimal::Decimal;
 use serde_json::{Number, Value};
 use std::borrow::Cow;
 
@@ -136,6 +137,8 @@ pub(super) struct Event {
     /// The charger's number for the event.
     pub sequence: Option<u32>,
     pub is_offline: bool,
+    /// The cost at which the charger stops by itself, in major units.
+    pub cost_limit: Option<Decimal>,
     /// Whether its transaction goes on after a loss of power.
     pub resumes: bool,
     pub reason: StopReason,

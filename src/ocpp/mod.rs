@@ -25,7 +25,8 @@ mod v2;
 
 pub use link::{LinkSettings, OcppError, OcppLink};
 
-use crate::units::Protocol;
+use crate::limits::OCPP_HEARTBEAT;
+use crate::units::{ChargerId, Protocol, TimeSpan};
 
 /// A version of OCPP, as the two ends agreed on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,4 +66,12 @@ impl Version {
             Version::V21 => Protocol::Ocpp21,
         }
     }
+}
+
+/// The interval of a charger's heartbeats: up to a fifth shorter than the longest one, so that chargers which were cut at once
+/// do not call at once for ever.
+pub fn heartbeat_of(charger: &ChargerId) -> TimeSpan {
+    let spread = OCPP_HEARTBEAT.whole_secs() / 5;
+    let earlier = i64::from(crc32fast::hash(charger.as_str().as_bytes())) % (spread + 1);
+    TimeSpan::from_secs(OCPP_HEARTBEAT.whole_secs() - earlier)
 }

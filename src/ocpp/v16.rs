@@ -113,7 +113,7 @@ fn token_status(refused: Option<Code>) -> &'static str {
         None => "Accepted",
         Some(Code::CredentialDeclined | Code::FundsInsufficient | Code::OtherCurrency) => "Blocked",
         Some(Code::CredentialExpired) => "Expired",
-        Some(Code::ConnectorOccupied) => "ConcurrentTx",
+        Some(Code::ConnectorOccupied | Code::ConcurrentSession) => "ConcurrentTx",
         Some(_) => "Invalid",
     }
 }

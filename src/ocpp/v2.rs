@@ -93,6 +93,7 @@ fn event(call: Object<'_>, now: Timestamp) -> Event {
         readings,
         sequence: call.integer("seqNo").and_then(|number| u32::try_from(number).ok()),
         is_offline: call.flag("offline"),
+        cost_limit: info.object("transactionLimit").text("maxCost").and_then(|cost| cost.parse().ok()),
         resumes: call.text("triggerReason").as_deref() == Some("TxResumed"),
         reason: reason.map_or(StopReason::Local, |reason| stop_reason(&reason)),
     }
@@ -143,7 +144,7 @@ fn token_info(token: &TokenAnswer, now: Timestamp) -> Value {
         Some(Code::CredentialExpired) => "Expired",
         Some(Code::FundsInsufficient) => "NoCredit",
         Some(Code::CredentialNotAccepted) => "Unknown",
-        Some(Code::ConnectorOccupied) => "ConcurrentTx",
+        Some(Code::ConnectorOccupied | Code::ConcurrentSession) => "ConcurrentTx",
         Some(Code::NoTariff) => "NotAtThisLocation",
         Some(_) => "Invalid",
     };

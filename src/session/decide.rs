@@ -22,7 +22,7 @@ pub fn decide(session: &Session, command: Command, ctx: &Context<'_>) -> Decisio
         }
         Command::Abandoned if session.is_unpaid() => quarantine::give_up(session, StopReason::Unreported, ctx),
         Command::Abandoned => abandoned(session, ctx),
-        Command::Left => Decision::nothing(),
+        Command::Left | Command::Occupied => Decision::nothing(),
         Command::Resumed => resumed(session, ctx),
         Command::Note(note) => noted(session, note),
         Command::Authorize { credential, route } => money::authorize(session, credential, route, ctx),

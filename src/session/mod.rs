@@ -77,6 +77,8 @@ pub enum Command {
     Omitted,
     /// The charger restarted, or its connector is free: its stop is still to come, or was lost.
     Left,
+    /// Its charger is there, and reports that a car is at the connector.
+    Occupied,
     /// The stop did not come.
     Abandoned,
     /// The charger goes on with a session that it had to leave.
@@ -260,6 +262,8 @@ pub enum StopReason {
     Expired = 37,
     /// The charger restarted, or its connector is free, and no stop came; ended on the last known total.
     Unreported = 38,
+    /// The account pays for another session, and may pay for one at a time.
+    Concurrent = 39,
 }
 
 stored!(enum StopReason {
@@ -287,6 +291,7 @@ stored!(enum StopReason {
     36: NotAccepted,
     37: Expired,
     38: Unreported,
+    39: Concurrent,
 });
 
 impl StopReason {
@@ -505,6 +510,8 @@ pub struct Policy {
     pub stand_in: bool,
     /// Most that is at stake in all stand-ins together, in minor units.
     pub stand_in_exposure_minor: i64,
+    /// Whether an account pays for one session at a time.
+    pub one_session: bool,
     /// Whether energy that was given after a refused start is billed when its session ends, to the account of its credential.
     pub bills_refused: bool,
     /// Whether a hold is lowered when the car takes far less than it did.
@@ -531,6 +538,7 @@ impl Default for Policy {
             closing: TimeSpan::from_secs(3_600),
             stand_in: false,
             stand_in_exposure_minor: 100_000,
+            one_session: false,
             bills_refused: false,
             release_early: true,
             payment: payment::Policy::default(),

@@ -15,6 +15,9 @@ const OTHER_CURRENCY: &str = "currency_differs";
 /// The code with which an account refuses what it has no money for.
 const NO_FUNDS: &str = "no_funds";
 
+/// The code with which an account refuses to pay for two sessions at once.
+const SESSION_OPEN: &str = "session_open";
+
 /// The code of a decline of a card that has expired.
 const EXPIRED: &str = "expired_card";
 
@@ -251,6 +254,7 @@ fn conclude_authorization(
                 let reason = match &*decline.code {
                     OTHER_CURRENCY => StopReason::OtherCurrency,
                     NO_FUNDS => StopReason::NoFunds,
+                    SESSION_OPEN => StopReason::Concurrent,
                     EXPIRED | EXPIRED_ISO_8583 => StopReason::Expired,
                     _ => StopReason::Declined,
                 };

@@ -105,6 +105,7 @@ pub(super) fn hold(number: u64, cents: i64) -> Command {
         partial_ok: false,
         credential: None,
         decide_by: Timestamp::from_unix_ms(NOON + 60_000),
+        is_alone: false,
     }
 }
 

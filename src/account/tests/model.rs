@@ -98,7 +98,7 @@ fn command(step: &Step, now_ms: i64) -> Command {
     match *step {
         Step::Hold { session, cents, partial_ok } => {
             let Command::Hold { op, amount, credential, decide_by, .. } = hold(session, cents) else { unreachable!() };
-            Command::Hold { op, amount, partial_ok, credential, decide_by }
+            Command::Hold { op, amount, partial_ok, credential, decide_by, is_alone: false }
         }
         Step::Raise { session, ordinal, cents } => raise(session, ordinal, cents),
         Step::Lower { session, ordinal, cents } => lower(session, ordinal, cents),

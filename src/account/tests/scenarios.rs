@@ -156,6 +156,7 @@ fn the_same_operation_again_is_answered_again_and_another_body_is_told_apart() {
         partial_ok: true,
         credential: None,
         decide_by: Timestamp::from_unix_ms(NOON + 60_000),
+        is_alone: false,
     };
     assert_eq!(bench.ask(other_terms), Err("different_terms".into()));
     let other_credential = Command::Hold {
@@ -164,6 +165,7 @@ fn the_same_operation_again_is_answered_again_and_another_body_is_told_apart() {
         partial_ok: false,
         credential: Some(fingerprint(1)),
         decide_by: Timestamp::from_unix_ms(NOON + 60_000),
+        is_alone: false,
     };
     assert_eq!(bench.ask(other_credential), Err("different_cred".into()));
     assert_eq!((bench.account, bench.log.len()), (account, log), "nothing of this left a trace");
@@ -175,7 +177,10 @@ fn an_operation_of_another_hold_of_the_same_session_is_told_apart() {
     let second = HoldId(payment(1).operation(2));
     assert_eq!(bench.ask(hold(1, 1_000)), Ok(1_000));
     let Command::Hold { amount, partial_ok, credential, decide_by, .. } = hold(1, 2_000) else { unreachable!() };
-    assert_eq!(bench.ask(Command::Hold { op: second.0, amount, partial_ok, credential, decide_by }), Ok(2_000));
+    assert_eq!(
+        bench.ask(Command::Hold { op: second.0, amount, partial_ok, credential, decide_by, is_alone: false }),
+        Ok(2_000)
+    );
     assert_eq!(bench.ask(release(1, 3)), Ok(1_000));
     let elsewhere = Command::Release { op: payment(1).operation(3), hold: second };
     assert_eq!(bench.ask(elsewhere), Err("different_hold".into()));
@@ -211,7 +216,10 @@ fn an_authorization_after_its_time_reserves_nothing() {
     // after the clock was set back: else money would be reserved without a session.
     let Command::Hold { op, amount, partial_ok, credential, .. } = hold(1, 3_000) else { unreachable!() };
     let decide_by = Timestamp::from_unix_ms(NOON + 120_000);
-    assert_eq!(bench.ask(Command::Hold { op, amount, partial_ok, credential, decide_by }), Err("too_late".into()));
+    assert_eq!(
+        bench.ask(Command::Hold { op, amount, partial_ok, credential, decide_by, is_alone: false }),
+        Err("too_late".into())
+    );
     bench.now_ms = NOON;
     assert_eq!(bench.ask(hold(1, 3_000)), Err("too_late".into()));
     assert_eq!(bench.available(), 5_000);
@@ -285,7 +293,7 @@ fn a_long_session_keeps_its_authorization_and_its_last_operations() {
 fn less_is_reserved_only_where_less_is_welcome() {
     let mut bench = Bench::with(1_000);
     let Command::Hold { op, amount, credential, decide_by, .. } = hold(1, 4_500) else { unreachable!() };
-    let welcome = Command::Hold { op, amount, partial_ok: true, credential, decide_by };
+    let welcome = Command::Hold { op, amount, partial_ok: true, credential, decide_by, is_alone: false };
     assert_eq!(bench.ask(welcome), Ok(1_000));
     assert_eq!(bench.ask(lower(1, 2, 400)), Ok(400));
     assert_eq!(bench.available(), 600);
@@ -333,7 +341,7 @@ fn only_linked_credentials_pay() {
     let mut bench = Bench::with(5_000);
     let with = |number, credential| {
         let Command::Hold { op, amount, partial_ok, decide_by, .. } = hold(number, 100) else { unreachable!() };
-        Command::Hold { op, amount, partial_ok, credential, decide_by }
+        Command::Hold { op, amount, partial_ok, credential, decide_by, is_alone: false }
     };
     assert_eq!(bench.ask(with(1, Some(fingerprint(1)))), Err("not_linked".into()), "nothing is linked yet");
     assert_eq!(bench.ask(with(5, None)), Ok(100), "the sender has checked the credential");

@@ -110,7 +110,7 @@ fn zero_negative_overflowing_and_foreign_amounts_change_nothing() {
         let decide_by = Timestamp::from_unix_ms(NOON + 60_000);
         let first = HoldId(payment(3).operation(1));
         for command in [
-            Command::Hold { op: first.0, amount, partial_ok: true, credential: None, decide_by },
+            Command::Hold { op: first.0, amount, partial_ok: true, credential: None, decide_by, is_alone: false },
             Command::Adjust { op, hold, direction: super::super::Direction::Up, new_total: amount },
             Command::Adjust { op, hold, direction: super::super::Direction::Down, new_total: amount },
             Command::Capture { op, hold, amount, last: true },

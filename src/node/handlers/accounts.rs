@@ -40,13 +40,14 @@ pub(super) fn ask(delivery: &mut Delivery<'_>, partition: &mut Partition, id: &A
         Request::Authorize { credential, .. } => Some(delivery.node_config.mark(credential)),
         _ => None,
     };
-    let command = account::Command::from_operation(operation, credential);
+    let is_alone = credential.is_some() && delivery.node_config.policy.one_session;
+    let command = account::Command::from_operation(operation, credential, is_alone);
     deliver(delivery, partition, id, command, None);
 }
 
 /// Tells a charger what an account has; nothing is held for it.
 pub(super) fn funds(delivery: &mut Delivery<'_>, partition: &Partition, query: FundsQuery) {
-    let FundsQuery { account, home, charger, ticket } = query;
+    let FundsQuery { account, home, charger, ticket, is_alone } = query;
     let hosted = partition.find_account(&account).and_then(|cell| partition.accounts.get(cell));
     let funds = match hosted.map(HostedAccount::state) {
         Some(Account::Open(open)) => {
@@ -54,7 +55,11 @@ pub(super) fn funds(delivery: &mut Delivery<'_>, partition: &Partition, query: F
             let is_group = open.credentials.len() > 1;
             Funds {
                 available: Some(available),
-                refused: (available.minor == 0).then_some(Code::FundsInsufficient),
+                refused: if is_alone && open.pays_for_another(None) {
+                    Some(Code::ConcurrentSession)
+                } else {
+                    (available.minor == 0).then_some(Code::FundsInsufficient)
+                },
                 group: is_group.then(|| account.as_str().into()),
             }
         }

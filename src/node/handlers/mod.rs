@@ -89,6 +89,7 @@ pub(in crate::node) fn take(delivery: &mut Delivery<'_>, partition: &mut Partiti
 pub(in crate::node) fn wake(delivery: &mut Delivery<'_>, partition: &mut Partition, target: TimerTarget) {
     match target {
         TimerTarget::Session(_, cell) => {
+            unnumbered::note_occupied(delivery, partition, cell);
             sessions::deliver(delivery, partition, cell, Command::Wake { silent: false, quiet: None })
         }
         TimerTarget::Account(_, cell) => {

@@ -29,7 +29,12 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
         Unnumbered::Authorize { ticket, credential } => {
             let refused = would_refuse(delivery, partition, slot, &credential);
             match linked_account(delivery, &credential).filter(|_| refused.is_none()) {
-                Some(account) => ask_funds(delivery, (partition.id, slot), account, ticket),
+                Some(account) => {
+                    // A session of this account at the charger is the one that is to be stopped.
+                    let is_alone =
+                        delivery.node_config.policy.one_session && !pays_here(delivery, partition, slot, &account);
+                    ask_funds(delivery, (partition.id, slot), account, (ticket, is_alone));
+                }
                 None => answer(delivery, slot, Answer::Authorized { ticket, refused }),
             }
         }
@@ -116,6 +121,26 @@ fn live_cell(partition: &Partition, slot: Slot, name: &SessionName) -> Option<Sl
     hosted.session(key).or_else(past)
 }
 
+/// A car that takes no energy is not reported for long: the session goes on while its charger is connected, and reports the car.
+pub(super) fn note_occupied(delivery: &mut Delivery<'_>, partition: &mut Partition, cell: Slot) {
+    let Some(hosted) = partition.sessions.get(cell).filter(|hosted| hosted.state().origin.is_some()) else { return };
+    let (connector, charger) = (hosted.state().connector, partition.chargers.get(hosted.charger()));
+    let Some(charger) = charger.filter(|charger| charger.link().is_some()) else { return };
+    let state = charger.statuses().iter().find(|(id, _)| *id == connector).map(|(_, state)| *state);
+    let is_there = match state {
+        Some(
+            ConnectorState::Occupied
+            | ConnectorState::Charging
+            | ConnectorState::SuspendedEv
+            | ConnectorState::SuspendedCharger,
+        ) => true,
+        Some(ConnectorState::Available | ConnectorState::Unavailable | ConnectorState::Faulted) | None => false,
+    };
+    if is_there {
+        sessions::deliver(delivery, partition, cell, Command::Occupied);
+    }
+}
+
 /// The charger has started, or this connector of it is free: the stop of what is open is still to come, or was lost.
 fn left(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, connector: Option<ConnectorId>) {
     let Some(hosted) = partition.chargers.get(slot) else { return };
@@ -169,10 +194,23 @@ fn linked_account(delivery: &Delivery<'_>, credential: &Credential) -> Option<Ac
     credentials.links().find(credentials.mark(credential))
 }
 
+/// Whether an open session of a charger is paid for by this account.
+fn pays_here(delivery: &Delivery<'_>, partition: &Partition, slot: Slot, account: &AccountId) -> bool {
+    let links = delivery.node_config.credentials.links();
+    let sessions = partition.chargers.get(slot).into_iter().flat_map(|hosted| hosted.sessions());
+    let states = sessions.filter_map(|(_, cell)| partition.sessions.get(cell)).map(|hosted| hosted.state());
+    states.filter_map(|state| links.find(state.fingerprint.mark()?)).any(|paying| paying == *account)
+}
+
 /// Asks an account what it has; [`Answer::Funds`] comes from there.
-fn ask_funds(delivery: &mut Delivery<'_>, (home, slot): (PartitionId, Slot), account: AccountId, ticket: Ticket) {
+fn ask_funds(
+    delivery: &mut Delivery<'_>,
+    (home, slot): (PartitionId, Slot),
+    account: AccountId,
+    (ticket, is_alone): (Ticket, bool),
+) {
     let charger = delivery.charger_ref(slot);
-    delivery.queue(Output::AskFunds(Box::new(FundsQuery { account, home, charger, ticket })));
+    delivery.queue(Output::AskFunds(Box::new(FundsQuery { account, home, charger, ticket, is_alone })));
 }
 
 /// A session begins: a new one, or one whose beginning is repeated.
@@ -183,7 +221,7 @@ fn begin(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, beg
     let call = Call { ticket: begin.ticket, funds_follow: account.is_some() };
     // Before anything is held: what is available then is what the session may cost.
     if let Some(account) = account {
-        ask_funds(delivery, (partition.id, slot), account, begin.ticket);
+        ask_funds(delivery, (partition.id, slot), account, (begin.ticket, false));
     }
     let Some(hosted) = partition.chargers.get(slot) else { return };
     let unread = |key| {

@@ -7,6 +7,7 @@ use crate::ocpp::{LinkSettings, OcppLink, Version};
 use crate::session::{Session, Stage};
 use serde_json::{Value, json};
 
+mod concurrent;
 mod left;
 mod quarantine;
 

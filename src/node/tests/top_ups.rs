@@ -220,7 +220,8 @@ fn an_account_that_owes_takes_no_hold_until_it_is_paid_and_is_not_paid_out() {
     let (amount, decide_by) = (Amount::new(2_000, Currency::EUR), scene.now.wall);
     let session = SessionId::new(scene.now.wall, PartitionId::of("driver-1", 8), 900);
     let taken = session.payment().operation(1);
-    let reserve = account::Command::Hold { op: taken, amount, partial_ok: false, credential: None, decide_by };
+    let reserve =
+        account::Command::Hold { op: taken, amount, partial_ok: false, credential: None, decide_by, is_alone: false };
     scene.order("driver-1", |_| reserve);
     let (op, hold_of_session) = (session.payment().operation(2), HoldId(taken));
     scene.order("driver-1", |_| account::Command::Capture { op, hold: hold_of_session, amount, last: true });
@@ -237,7 +238,8 @@ fn an_account_that_owes_takes_no_hold_until_it_is_paid_and_is_not_paid_out() {
         hosted.state().opened().unwrap().open_holds
     };
     let amount = Amount::new(100, Currency::EUR);
-    let small = |op| account::Command::Hold { op, amount, partial_ok: true, credential: None, decide_by };
+    let small =
+        |op| account::Command::Hold { op, amount, partial_ok: true, credential: None, decide_by, is_alone: false };
     scene.order("driver-1", small);
     assert_eq!(open_holds(&scene), 0, "promotional money pays nothing while the account owes");
     let paying = Amount::new(2_000, Currency::EUR);

@@ -3,9 +3,10 @@
 use super::{About, Beginning, Decided, Fenced, Known, OcppLink, Stage};
 use crate::limits;
 use crate::message::{Answer, Bill, Ticket};
-use crate::ocpp::call::{Event, TokenAnswer};
-use crate::ocpp::{frame, v2, v16};
+use crate::ocpp::call::{Event, TokenAnswer, major};
+use crate::ocpp::{Version, frame, v2, v16};
 use crate::units::{Now, SessionKey};
+use serde_json::json;
 
 impl OcppLink {
     pub(super) fn answered(&mut self, answer: &Answer, now: Now) {
@@ -58,12 +59,16 @@ impl OcppLink {
 
     /// Changes the beginning that `change` knows, and lets its call go on when everything is known.
     fn change_beginning(&mut self, mut change: impl FnMut(&mut Beginning) -> bool) {
+        let sessions = &mut self.sessions;
         for waiting in &mut self.waiting {
             let Stage::Beginning(beginning) = &mut waiting.stage else { continue };
             if !change(beginning) {
                 continue;
             }
             if let Some((session, token)) = beginning.outcome() {
+                if let Some(known) = sessions.iter_mut().find(|known| known.session == session) {
+                    known.limit = token.limit.filter(|_| token.refused.is_none());
+                }
                 waiting.stage = match beginning.event.take() {
                     None => Stage::Ready(frame::result(&waiting.id, &v16::started(session, &token))),
                     Some(event) => {
@@ -86,11 +91,15 @@ impl OcppLink {
             }
             let payload = match answer {
                 Fenced::Plain(payload) => payload.clone(),
-                Fenced::Event { ends, name, token } => {
+                Fenced::Event { ends, name, token, limit } => {
                     ended = ends.then(|| name.clone());
                     // Of a session that goes on after the end of its transaction nothing final is known.
                     let bill = bill.filter(|bill| bill.is_final || !ends);
-                    v2::event_answered(version, bill, token.as_ref(), now.wall)
+                    let mut answer = v2::event_answered(version, bill, token.as_ref(), now.wall);
+                    if let (Some(limit), Version::V21) = (limit, version) {
+                        answer["transactionLimit"] = json!({"maxCost": major(*limit)});
+                    }
+                    answer
                 }
             };
             waiting.stage = Stage::Ready(frame::result(&waiting.id, &payload));
@@ -111,7 +120,7 @@ impl OcppLink {
         if self.sessions.len() >= limits::OCPP_SESSIONS_KNOWN {
             self.sessions.pop_front();
         }
-        self.sessions.push_back(Known { session, name, ordered: None, register: None, displayed: None });
+        self.sessions.push_back(Known { session, name, ordered: None, register: None, displayed: None, limit: None });
     }
 
     /// A session is over: nothing is ordered for it any more.

@@ -6,7 +6,7 @@ use crate::message::{Begin, Code, ConnectorStatus, FromCharger, Received, Sessio
 use crate::ocpp::call::{Call, Event, EventKind, Noted, Start, TokenAnswer};
 use crate::ocpp::{Version, frame, v2, v16};
 use crate::payment::Credential;
-use crate::units::{ConnectorId, MeterReading, Now, Timestamp};
+use crate::units::{Amount, ConnectorId, MeterReading, Now, Timestamp};
 use serde_json::{Value, json};
 
 impl OcppLink {
@@ -202,8 +202,15 @@ impl OcppLink {
         });
     }
 
+    /// The limit of the gate, where the charger has set itself a higher one.
+    fn overruled(&self, event: &Event) -> Option<Amount> {
+        let known = self.sessions.iter().find(|known| known.name.as_deref() == Some(&*event.name))?;
+        known.limit.filter(|limit| event.cost_limit.is_some_and(|stated| stated > limit.major()))
+    }
+
     /// What an event reports, when it is decided whether its session may have energy.
     fn report(&mut self, event: Event, token: Token, messages: &mut Vec<Received<FromCharger>>) -> Stage {
+        let limit = self.overruled(&event);
         let session = SessionName::Text(event.name.clone());
         if event.resumes {
             messages.push(unnumbered(Unnumbered::Resumed { session: session.clone() }));
@@ -217,7 +224,7 @@ impl OcppLink {
             let session = session.clone();
             messages.push(unnumbered(Unnumbered::Event { session, sequence, is_offline }));
         }
-        let answer = Fenced::Event { ends: event.kind == EventKind::Ended, name: event.name, token };
+        let answer = Fenced::Event { ends: event.kind == EventKind::Ended, name: event.name, token, limit };
         self.fence(Some(session), answer, messages)
     }
 

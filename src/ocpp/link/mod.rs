@@ -144,7 +144,13 @@ type Token = Option<TokenAnswer>;
 /// How a call is answered when everything is durable.
 enum Fenced {
     Plain(Value),
-    Event { ends: bool, name: Box<str>, token: Token },
+    Event {
+        ends: bool,
+        name: Box<str>,
+        token: Token,
+        /// The limit that overrules a higher one of the charger.
+        limit: Option<Amount>,
+    },
 }
 
 /// A session that is open, as far as this connection knows.
@@ -157,6 +163,8 @@ struct Known {
     register: Option<Energy>,
     /// When the display last got its cost.
     displayed: Option<Mono>,
+    /// The most that it may cost, where that was sent.
+    limit: Option<Amount>,
 }
 
 /// A transaction that was reported without a credential.

@@ -352,3 +352,14 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn chargers_call_at_intervals_of_their_own_37() {
+    let interval = |number: u32| super::heartbeat_of(&ChargerId::new(&format!("CP-{number}")).unwrap()).whole_secs();
+    let mut intervals: Vec<i64> = (0..500).map(interval).collect();
+    assert_eq!(intervals[7], interval(7), "the same one each time");
+    intervals.sort_unstable();
+    assert!(intervals[0] >= 240 && intervals[499] <= 300);
+    intervals.dedup();
+    assert!(intervals.len() > 50, "they are spread");
+}

@@ -183,8 +183,9 @@ fn a_session_that_was_offline_says_so_13() {
     assert_eq!(station.flags(0), ["offline"]);
     // 1.6 has no member for it: the times tell.
     let mut station = Station::new(Version::V16);
-    let ago =
-        |station: &Station, seconds| station.scene.now.wall.saturating_add(TimeSpan::from_secs(-seconds)).to_rfc3339();
+    let ago = |station: &Station, seconds: i64| {
+        station.scene.now.wall.saturating_add(TimeSpan::from_secs(-seconds)).to_rfc3339()
+    };
     let begun = ago(&station, 7_200);
     let (transaction, _) = station.start("ACCT-0001", 0, &begun);
     station.stop(transaction, 1_000);
