@@ -7,7 +7,7 @@ use crate::account;
 use crate::accounting::settlement;
 use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
 use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
-use crate::message::{ChargerOrder, Ticket, ToCharger};
+use crate::message::{ChargerOrder, SessionName, Ticket, ToCharger};
 use crate::payment::{self, Answer, CallbackId, Capabilities, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
 use crate::units::{AccountId, Amount, ChargerId, Energy, OpId, PartitionId, PaymentId, ProcessorId, SessionId};
@@ -35,6 +35,8 @@ pub enum Input {
     StopSession(SessionId, StopReason),
     /// A later message of a charger for a session that was ended without messages.
     Late(SessionId, Box<session::Command>),
+    /// The end of a call of a charger about a session that was archived: what it reported waits for the session before this.
+    LateFence(SessionId, Box<LateFence>),
     /// An operator's order on what is kept of a session for review.
     Review(SessionId, ReviewOrder, ReplyTo),
     /// An operator's order about the money of a session, live or archived, or of a top-up.
@@ -82,6 +84,17 @@ pub struct FundsQuery {
     pub ticket: Ticket,
     /// Whether the account may pay for one session at a time, and the question is about another one.
     pub is_alone: bool,
+}
+
+/// The end of a call of a charger about a session that was archived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateFence {
+    /// The charger.
+    pub charger: ChargerRef,
+    /// Its call.
+    pub ticket: Ticket,
+    /// The session, as the call names it.
+    pub name: SessionName,
 }
 
 /// An input that its shard did not get.
@@ -159,6 +172,7 @@ impl Input {
             Input::Numbered(numbered) => numbered.1.partition,
             Input::StopSession(session, _)
             | Input::Late(session, _)
+            | Input::LateFence(session, _)
             | Input::Review(session, _, _)
             | Input::Notify(session, _, _) => session.partition(),
             Input::OrderMoney(payment, _, _) => payment.partition(),

@@ -1,7 +1,7 @@
 //! Sessions and pages of the books that went into the archive, and archived sessions that are restored for a message.
 
 use super::sessions;
-use crate::message::Code;
+use crate::message::{self, Code, ToCharger};
 use crate::node::delivery::Delivery;
 use crate::node::input::Input;
 use crate::node::output::Output;
@@ -63,6 +63,10 @@ pub(super) fn not_archived(delivery: &mut Delivery<'_>, message: Input) {
     let (processor, callback, code) = match message {
         Input::Answer(processor, answer) => (processor, answer.callback, Code::OperationUnknown),
         Input::Notification(processor, notification) => (processor, notification.callback, Code::HoldUnknown),
+        Input::LateFence(_, fence) => {
+            let passed = ToCharger::Answer(message::Answer::Passed { ticket: fence.ticket, bill: None });
+            return delivery.queue(Output::Charger(fence.charger, Box::new(passed)));
+        }
         Input::OrderMoney(_, _, reply) | Input::Review(_, _, reply) => {
             return delivery.reply(Some(reply), Ordered::NoSession);
         }

@@ -13,7 +13,7 @@ use crate::node::codes;
 use crate::node::delivery::Delivery;
 use crate::node::fact;
 use crate::node::hosted::Slot;
-use crate::node::input::{FundsQuery, Input};
+use crate::node::input::{FundsQuery, Input, LateFence};
 use crate::node::output::Output;
 use crate::node::partition::Partition;
 use crate::node::reply::Ordered;
@@ -69,6 +69,12 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
         }
         Unnumbered::Resumed { session } => resumed(delivery, partition, slot, &session),
         Unnumbered::Fence { ticket, session } => {
+            let archived = session.as_ref().and_then(|name| Some((archived_estimate(partition, slot, name)?, name)));
+            if let Some((past, name)) = archived {
+                let fence = LateFence { charger: delivery.charger_ref(slot), ticket, name: name.clone() };
+                let fence = Input::LateFence(past, Box::new(fence));
+                return delivery.queue(Output::LoadArchived(past, Box::new(fence)));
+            }
             let bill = session.and_then(|session| bill(partition, slot, &session));
             answer(delivery, slot, Answer::Passed { ticket, bill });
         }
@@ -111,6 +117,22 @@ pub(super) fn open_session(
     let hosted = partition.sessions.get(cell);
     let name = hosted.and_then(|hosted| hosted.state().origin.as_ref()?.name.clone());
     answer(delivery, slot, Answer::Open { session, name });
+}
+
+/// The session of this name, where it was archived with an estimate: what is reported of it is fetched for.
+fn archived_estimate(partition: &Partition, slot: Slot, name: &SessionName) -> Option<SessionId> {
+    let state = partition.chargers.get(slot)?.state();
+    let key = key_of(state, name)?;
+    let past = state.past_session(key)?.session;
+    let is_estimate = state.begun().any(|begun| begun.key == key && begun.estimated);
+    (is_estimate && state.open_session(key).is_none() && partition.find_session(past).is_none()).then_some(past)
+}
+
+/// What came before the end of a call about an archived session is recorded by now.
+pub(super) fn late_fence(delivery: &mut Delivery<'_>, partition: &Partition, fence: &LateFence) {
+    let LateFence { charger, ticket, name } = fence;
+    let bill = bill(partition, charger.slot, name);
+    answer(delivery, charger.slot, Answer::Passed { ticket: *ticket, bill });
 }
 
 /// The cell of the session of this name, where it is live.

@@ -194,3 +194,35 @@ fn a_session_that_was_offline_says_so_13() {
     station.stop(transaction, 1_100);
     assert_eq!((station.flags(0), station.flags(1)), (vec!["offline"], vec![]));
 }
+
+#[test]
+fn what_comes_late_for_an_archived_session_is_recorded_before_it_is_answered_01() {
+    let mut scene = Scene::new();
+    scene.archive = Some(std::collections::BTreeMap::new());
+    let mut station = Station::in_scene(scene, Version::V201);
+    station.numbered("Started", 0, 1_000, &json!({}));
+    station.pass(300);
+    station.numbered("Updated", 1, 2_000, &json!({}));
+    station.boots();
+    for _ in 0..70 {
+        station.pass(60);
+    }
+    assert!(station.sessions().is_empty(), "it was archived with its estimate");
+    let ended = json!({"eventType": "Ended", "timestamp": station.now(), "triggerReason": "EVDeparted", "seqNo": 2,
+        "transactionInfo": {"transactionId": "tx"}, "meterValue": [{"timestamp": station.now(),
+        "sampledValue": [{"value": 3_000}]}]});
+    // All that a call reports is in the shard before the archive answers.
+    let (mut messages, mut reply) = (Vec::new(), Vec::new());
+    let text = json!([2, "late", "TransactionEvent", ended]).to_string();
+    station.link.receive(text.as_bytes(), station.scene.now, &mut messages, &mut reply).unwrap();
+    for Received { message, .. } in messages {
+        station.scene.shard.on_charger_message(station.scene.link, message, station.scene.now).unwrap();
+    }
+    station.scene.settle();
+    station.deliver(Vec::new(), &mut reply);
+    let answers = station.sort_out(reply);
+    assert_eq!(answers[0]["totalCost"].to_string(), "0.28", "{answers:?}");
+    station.calls("TransactionEvent", &ended);
+    let (archived, _) = station.scene.archive.as_ref().unwrap().values().next().unwrap();
+    assert_eq!(archived.ended().map(|ended| ended.payable.minor), Some(28));
+}
