@@ -86,6 +86,12 @@ pub const OCPP_ANSWER_MAX: TimeSpan = TimeSpan::from_secs(90);
 /// How long an OCPP charger may take for the answer to a call of the gate.
 pub const OCPP_CALL_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
 
+/// Longest text that a meter signed and that is kept, in bytes.
+pub const SIGNED_VALUE_BYTES_MAX: usize = 8 * 1_024;
+
+/// Signed values of a meter that are kept for a session.
+pub const SIGNED_VALUES_MAX: usize = 4;
+
 /// How long the management system behind the gate may take to answer a call of an OCPP charger; then the gate answers.
 pub const OCPP_FORWARD_TIMEOUT: TimeSpan = TimeSpan::from_secs(20);
 

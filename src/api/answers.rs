@@ -1,5 +1,6 @@
 //! What orders answer.
 
+use super::MeterKeyRow;
 use crate::journal::backup::Manifest;
 use crate::units::AccountId;
 use crate::units::shape::described;
@@ -104,6 +105,19 @@ pub struct ChargerOrdered {
     pub charger: String,
     /// True: a charger that refuses is a refusal.
     pub accepted: bool,
+}
+}
+
+described! {
+/// The key of a charger's meter is registered, or taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterKeyRegistered {
+    /// `wattstile.order/1`
+    pub schema: String,
+    /// The charger.
+    pub charger: String,
+    /// The key; null: it has none any more.
+    pub meter_key: Option<MeterKeyRow>,
 }
 }
 

@@ -1,9 +1,11 @@
 //! Orders of operators to chargers: begin a session from afar, send a message now.
 
-use super::answers::{ChargerOrdered, ORDER};
+use super::MeterKeyRow;
+use super::answers::{ChargerOrdered, MeterKeyRegistered, ORDER};
 use super::orders::{PresentedCredential, running};
 use super::refused::Refused;
 use super::views::Views;
+use crate::billing::meter_signature::MeterKey;
 use crate::message::{ChargerOrder, OrderOutcome, Triggered};
 use crate::node::input::Input;
 use crate::node::reply::Ordered;
@@ -36,6 +38,16 @@ pub struct Triggering {
     /// About this connector; none: about the charger.
     #[serde(default)]
     pub connector: Option<u16>,
+}
+}
+
+described! {
+/// The key of a charger's meter is registered, or taken back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeterKeyOrder {
+    /// The public key: PEM, or the hexadecimal or base64 digits of its DER; null: the charger has none any more.
+    pub key: Option<String>,
 }
 }
 
@@ -90,6 +102,31 @@ fn carry_out(views: &Views, charger: &ChargerId, order: ChargerOrder) -> Result<
             "charger {charger} has not answered; it may carry out the order all the same"
         ))),
         Ok(_) => Err(Refused::failed("a charger answered as if it were something else")),
+    }
+}
+
+/// Registers the public key of a charger's meter; what it signs from now on is verified against it. The charger need not have
+/// connected yet.
+///
+/// # Errors
+/// A text that is no key of an elliptic curve, or no answer in time.
+pub fn register_meter_key(
+    views: &Views,
+    charger: &ChargerId,
+    order: &MeterKeyOrder,
+) -> Result<MeterKeyRegistered, Refused> {
+    let directory = running(views)?;
+    let key = order.key.as_deref().map(|key| MeterKey::read(key.as_bytes())).transpose().map_err(Refused::usage)?;
+    let der = key.as_ref().map(|key| Box::from(key.der()));
+    let input = |reply| Input::MeterKey(charger.clone(), der, reply);
+    match directory.order(TIMEOUT, input).map_err(|_| Refused::busy())?.wait() {
+        Ok(Ordered::Noted) => Ok(MeterKeyRegistered {
+            schema: ORDER.to_owned(),
+            charger: charger.to_string(),
+            meter_key: key.as_ref().map(MeterKeyRow::of),
+        }),
+        Ok(_) => Err(Refused::failed("a charger answered as if it were something else")),
+        Err(_) => Err(Refused::no_answer("no answer in time; register the key again")),
     }
 }
 

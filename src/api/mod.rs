@@ -36,12 +36,14 @@ mod views;
 
 pub use accounts::{AccountRow, AccountSheet, MovementRow};
 pub use answers::{
-    AccountOrdered, BackedUp, ChargerOrdered, KeysLoaded, MoneyOrdered, PartBrought, ProcessorOrdered, ProcessorTested,
-    QuarantineOrdered, RequestedRow, SessionStopped,
+    AccountOrdered, BackedUp, ChargerOrdered, KeysLoaded, MeterKeyRegistered, MoneyOrdered, PartBrought,
+    ProcessorOrdered, ProcessorTested, QuarantineOrdered, RequestedRow, SessionStopped,
 };
 pub use batch_orders::{BatchLine, BatchPart, RevertBatch, bring_part, preview, revert_batch};
 pub use batches::{BatchView, Due, LineRow};
-pub use charger_orders::{RemoteStart, Triggering, start_at_charger, trigger_at_charger};
+pub use charger_orders::{
+    MeterKeyOrder, RemoteStart, Triggering, register_meter_key, start_at_charger, trigger_at_charger,
+};
 pub use figures::{Figures, Money};
 pub use invoices::{InvoiceRow, NewestDocument, SeriesRow};
 pub use ledger::{BookKey, BooksSummary, ExportFormat, TrialRow, TrialView};
@@ -57,9 +59,11 @@ pub use orders::{
 pub use orders::{stop_session, top_up, unlink};
 pub use paging::{Page, Paged};
 pub use refused::{Refused, Why};
-pub use resources::{ChargerRow, Declared, HoldRow, HoldSheet, OperationSheet, ProcessorRow, ProcessorSheet};
+pub use resources::{
+    ChargerRow, Declared, HoldRow, HoldSheet, MeterKeyRow, OperationSheet, ProcessorRow, ProcessorSheet,
+};
 pub use review::{Billing as QuarantineBilling, Dropping as QuarantineDropping, bill_quarantined, drop_quarantined};
-pub use sessions::{FLAGS, Filter, Newest, OperationRow, SESSION_STATES, SessionRow, SessionSheet};
+pub use sessions::{FLAGS, Filter, Newest, OperationRow, SESSION_STATES, SessionRow, SessionSheet, SignedValueRow};
 pub use settled::{
     BatchPlace, BatchRow, DiffersRow, ExtraRow, GRACE, LinePlace, Report, SettledRow, SettledSummary, SettledView,
 };

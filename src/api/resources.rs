@@ -7,6 +7,7 @@ use super::views::{Gathered, Unanswered, Views};
 use crate::actors::Addr;
 use crate::actors::directory::Directory;
 use crate::actors::reply_table::Asker;
+use crate::billing::meter_signature::MeterKey;
 use crate::limits::LIST_ITEMS_MAX;
 use crate::node::processor::{ProcessorActor, ProcessorFigures, Report};
 use crate::node::query::{self, ChargerSummary, HoldSummary};
@@ -36,7 +37,30 @@ pub struct ChargerRow {
     pub firmware: String,
     /// Sessions that are open.
     pub sessions: Vec<String>,
+    /// The registered key of its meter.
+    #[serde(default)]
+    pub meter_key: Option<MeterKeyRow>,
 }
+}
+
+described! {
+/// The public key of a charger's meter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterKeyRow {
+    /// A short name: the first half of the SHA-256 of the key, in hexadecimal.
+    pub id: String,
+    /// The key as a SubjectPublicKeyInfo in DER, in hexadecimal.
+    pub der: String,
+    /// Whether signatures of its curve are verified here (P-256, P-384).
+    pub is_verifiable: bool,
+}
+}
+
+impl MeterKeyRow {
+    /// Of a key.
+    pub fn of(key: &MeterKey) -> MeterKeyRow {
+        MeterKeyRow { id: key.id(), der: hex::encode(key.der()), is_verifiable: key.is_verifiable() }
+    }
 }
 
 described! {
@@ -356,6 +380,7 @@ fn charger(id: &str, found: &ChargerSummary) -> ChargerRow {
         connectors: connectors.collect(),
         firmware: found.firmware.to_string(),
         sessions: found.sessions.iter().map(ToString::to_string).collect(),
+        meter_key: found.meter_key.as_deref().and_then(|der| MeterKey::read(der).ok()).map(|key| MeterKeyRow::of(&key)),
     }
 }
 

@@ -5,6 +5,7 @@ use super::review;
 use super::timeline;
 use super::views::{Unanswered, Views};
 use crate::accounting::archive_record::{self, ArchiveRecord};
+use crate::billing::meter_signature::{Judged, Moment};
 use crate::billing::{BillingError, ReceiptLine, receipt_lines};
 use crate::journal::ById;
 use crate::limits::LIST_SESSIONS_READ;
@@ -67,7 +68,8 @@ pub struct SessionRow {
     #[serde(default)]
     pub transaction_id: String,
     /// `estimated`: it ended without its charger; `offline`: it was reported later than it was; `gap`: reports of it are missing;
-    /// `quarantined`: something that was reported of it is kept for review.
+    /// `quarantined`: something that was reported of it is kept for review; `signed_verified`, `signed_unverified`: what its meter
+    /// signed is verified, or not all of it.
     #[serde(default)]
     pub flags: Vec<String>,
 }
@@ -127,8 +129,42 @@ pub struct SessionSheet {
     /// What is kept of it for review, or was.
     #[serde(default)]
     pub quarantine: Option<QuarantineRow>,
+    /// What the charger's meter signed of it.
+    #[serde(default)]
+    pub signed_values: Vec<SignedValueRow>,
+}
 }
 
+described! {
+/// A value that the charger's meter signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedValueRow {
+    /// `begin` or `end`.
+    pub moment: String,
+    /// The format, as the charger named it.
+    pub encoding: String,
+    /// `verified`, `no_key`, `unknown_format`, `unreadable`, `unknown_algorithm`, `forged`.
+    pub verification: String,
+    /// The signed text, byte for byte.
+    pub data: String,
+}
+}
+
+impl SignedValueRow {
+    fn of(judged: &Judged) -> SignedValueRow {
+        SignedValueRow {
+            moment: match judged.value.moment {
+                Moment::Begin => "begin".to_owned(),
+                Moment::End => "end".to_owned(),
+            },
+            encoding: judged.value.encoding.to_string(),
+            verification: judged.verification.name().to_owned(),
+            data: judged.value.data.to_string(),
+        }
+    }
+}
+
+described! {
 /// What is kept of a session for review, or was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineRow {
@@ -353,6 +389,7 @@ fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSh
         disputes: disputes(&session.payment),
         receipt: false,
         quarantine: session.quarantine().map(quarantine),
+        signed_values: session.signed().iter().map(SignedValueRow::of).collect(),
     })
 }
 

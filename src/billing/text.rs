@@ -13,6 +13,8 @@ fn note_of(flag: &str) -> &str {
         "offline" => "the charger was offline, and reported this later",
         "gap" => "reports of the charger are missing; the energy is that of its meter at the start and at the end",
         "quarantined" => "readings that cannot be right were not billed, and are under review",
+        "signed_verified" => "what the charger's meter signed is verified",
+        "signed_unverified" => "what the charger's meter signed could not be verified",
         other => other,
     }
 }

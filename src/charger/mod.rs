@@ -38,6 +38,8 @@ use serde::{Deserialize, Serialize};
 pub enum Command {
     /// The charger connected and described itself.
     Describe(Description),
+    /// An operator registers the public key of its meter in DER, or takes it back.
+    RegisterMeterKey(Option<Box<[u8]>>),
     /// A driver presented a credential at a connector.
     Start {
         /// The charger's number for the session.
@@ -118,6 +120,11 @@ pub enum Event {
         /// Where.
         connector: ConnectorId,
     },
+    /// An operator registered the public key of its meter, as a SubjectPublicKeyInfo in DER. Journaled.
+    MeterKeyRegistered {
+        /// The key; none: it has none any more.
+        der: Option<Box<[u8]>>,
+    },
 }
 
 stored!(enum Event {
@@ -127,6 +134,7 @@ stored!(enum Event {
     3: SessionClosed { 0: key },
     4: StartRefused { 0: key, 1: mark, 2: code },
     5: SessionContinued { 0: key, 1: session, 2: connector },
+    6: MeterKeyRegistered { 0: der },
 });
 
 /// An action of the partition. It stays inside the partition and needs no durable position, except for the refusal.

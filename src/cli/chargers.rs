@@ -2,11 +2,13 @@
 
 use super::gate_or_data::{List, Most, Source, Which, give};
 use super::{CliError, Exit, Output};
-use crate::api::{ChargerRow, PresentedCredential, RemoteStart, SessionRow, Triggering};
+use crate::api::{ChargerRow, MeterKeyOrder, PresentedCredential, RemoteStart, SessionRow, Triggering};
+use crate::billing::meter_signature::MeterKey;
 use crate::web::segment;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Chargers.
@@ -37,6 +39,23 @@ enum ChargerVerb {
     /// Order an OCPP charger to send a message
     #[command(after_help = "Example:\n  wattstile charger trigger CP-16 status --connector 1")]
     Trigger(Trigger),
+    /// Register the public key of a charger's meter
+    ///
+    /// What the meter signs from then on is verified against it. A key that a charger sends along proves nothing.
+    #[command(after_help = "Example:\n  wattstile charger meter-key CP-16 meter.pem")]
+    MeterKey(MeterKeyFile),
+}
+
+#[derive(Debug, clap::Args)]
+struct MeterKeyFile {
+    /// The charger; it need not have connected yet
+    charger: String,
+    /// The key: PEM, DER, or hexadecimal or base64 digits
+    #[arg(required_unless_present = "remove")]
+    file: Option<PathBuf>,
+    /// Take the registered key back
+    #[arg(long, conflicts_with = "file")]
+    remove: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,8 +101,30 @@ pub fn chargers(args: Chargers, output: &Output) -> Result<Exit, CliError> {
             let document = source.post_within(&path, &Triggering { message, connector }, ANSWER)?;
             give(output, &document, |out| writeln!(out, "{charger}  sends it"))?;
         }
+        ChargerVerb::MeterKey(MeterKeyFile { charger, file, remove: _ }) => {
+            let key = file.as_deref().map(read_key).transpose()?;
+            let path = format!("chargers/{}/meter-key", segment(&charger));
+            let order = MeterKeyOrder { key: key.as_ref().map(|key| hex::encode(key.der())) };
+            let document = source.post(&path, &order)?;
+            give(output, &document, |out| match &key {
+                Some(key) if key.is_verifiable() => writeln!(out, "{charger}  has meter key {}", key.id()),
+                Some(key) => {
+                    writeln!(
+                        out,
+                        "{charger}  has meter key {}, whose curve is not verified here (P-256 and P-384 are)",
+                        key.id()
+                    )
+                }
+                None => writeln!(out, "{charger}  has no meter key"),
+            })?;
+        }
     }
     Ok(Exit::Ok)
+}
+
+fn read_key(path: &Path) -> Result<MeterKey, CliError> {
+    let content = std::fs::read(path).map_err(|error| CliError::file(path, &error))?;
+    MeterKey::read(&content).map_err(|error| CliError::new(Exit::Corrupt, format!("{}: {error}", path.display())))
 }
 
 /// How long the gate may take for an order: a charger has half a minute.

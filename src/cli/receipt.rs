@@ -1,8 +1,9 @@
 //! `wattstile receipt`: checks receipts offline.
 
-use super::gate_or_data::Which;
+use super::gate_or_data::{Which, give};
 use super::output::GOOD;
 use super::{CliError, Exit, Output};
+use crate::api::{ChargerRow, SessionSheet};
 use crate::billing::{PublicKey, SignatureError, SignedReceipt, verify_receipt};
 use crate::web::segment;
 use std::path::{Path, PathBuf};
@@ -44,10 +45,42 @@ struct Show {
     /// In which form; json is the signed document
     #[arg(long, default_value = "txt", value_parser = ["txt", "html", "json"])]
     format: String,
+    /// Instead, what the charger's meter signed of the session, byte for byte, for a program that verifies it
+    #[arg(long, conflicts_with = "format")]
+    signed_values: bool,
 }
 
 impl Show {
+    /// What the meter signed, with the key that is registered for it now.
+    fn signed_values(&self, output: &Output) -> Result<Exit, CliError> {
+        let source = self.which.open(output)?;
+        let name = segment(self.id.as_deref().unwrap_or("last"));
+        let sheet: SessionSheet =
+            serde_json::from_value(source.get(&format!("sessions/{name}"), &[])?).map_err(CliError::failed)?;
+        if sheet.signed_values.is_empty() {
+            return Err(CliError::new(
+                Exit::NotFound,
+                format!("the meter has signed nothing of session {}", sheet.row.id),
+            ));
+        }
+        let charger = &sheet.row.charger;
+        let page = source.get("chargers", &[("prefix", charger.clone())])?;
+        let chargers: Vec<ChargerRow> = serde_json::from_value(page["items"].clone()).map_err(CliError::failed)?;
+        let key = chargers.into_iter().find(|row| row.id == *charger).and_then(|row| row.meter_key);
+        let document = serde_json::json!({
+            "schema": "wattstile.signed-values/1", "session": sheet.row.id, "transaction_id": sheet.row.transaction_id,
+            "charger": charger, "values": sheet.signed_values, "meter_key": key,
+        });
+        give(output, &document, |out| {
+            sheet.signed_values.iter().try_for_each(|value| writeln!(out, "{}", value.data))
+        })?;
+        Ok(Exit::Ok)
+    }
+
     fn run(&self, output: &Output) -> Result<Exit, CliError> {
+        if self.signed_values {
+            return self.signed_values(output);
+        }
         let format = if output.is_json() { "json" } else { &self.format };
         let name = segment(self.id.as_deref().unwrap_or("last"));
         let width = output.answer_columns().map(|width| ("width", width.to_string()));

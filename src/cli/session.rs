@@ -172,6 +172,12 @@ fn show(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
     if let Some(kept) = row.quarantined_kwh {
         facts.push(("for review", format!("{} kWh", kwh(kept))));
     }
+    for value in &sheet.signed_values {
+        facts.push((
+            "signed",
+            format!("at the {}, {}: {}", value.moment, value.encoding, value.verification.replace('_', " ")),
+        ));
+    }
     if let Some(quarantine) = &sheet.quarantine {
         let ruled = match (&quarantine.ruling, &quarantine.ruled_at) {
             (Some(ruling), Some(at)) => format!(": {ruling} at {}", moment(at)),

@@ -4,6 +4,7 @@
 //! content, and a reading by its session, time and register ([`crate::charger`], [`crate::session`]).
 
 use super::{Code, ConnectorStatus, OrderNumber, OrderOutcome, StopReason};
+use crate::billing::meter_signature::SignedValue;
 use crate::payment::Credential;
 use crate::units::{Amount, ConnectorId, Energy, MeterReading, Power, Protocol, SessionKey, Timestamp};
 
@@ -65,6 +66,13 @@ pub enum Unnumbered {
     Resumed {
         /// The session.
         session: SessionName,
+    },
+    /// A value that the meter has signed at the beginning or the end of a session.
+    Signed {
+        /// The session.
+        session: SessionName,
+        /// The value.
+        value: Box<SignedValue>,
     },
     /// Answered by [`Answer::Passed`] when everything that came before it is durable.
     Fence {

@@ -65,6 +65,8 @@ pub enum Input {
     PageArchived(PartitionId, u64),
     /// A charger wants to know what an account of this shard has.
     AskFunds(Box<FundsQuery>),
+    /// An operator registers the key of a charger's meter (a SubjectPublicKeyInfo in DER), or takes it back.
+    MeterKey(ChargerId, Option<Box<[u8]>>, ReplyTo),
     /// An operator's order to a charger of this shard.
     OrderCharger(Box<(ChargerId, ChargerOrder)>, ReplyTo),
     /// A message for a charger, about this session or, of that partition, about none.
@@ -166,6 +168,7 @@ impl Input {
             Input::Notification(_, notification) => notification.hold.payment().partition(),
             Input::NotSent(operation, _) | Input::ConnectionLost(operation, _) => operation.payment().partition(),
             Input::AskAccount(account, _) | Input::Order(account, _, _) => PartitionId::of(account.as_str(), count),
+            Input::MeterKey(charger, ..) => PartitionId::of(charger.as_str(), count),
             Input::OrderCharger(order, _) => PartitionId::of(order.0.as_str(), count),
             Input::AskFunds(query) => PartitionId::of(query.account.as_str(), count),
             Input::AskNumber(request) => request.family.home(count),

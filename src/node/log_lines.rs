@@ -55,6 +55,7 @@ pub(super) fn session(event: &Event, session: &Session) {
         | Event::Presented(_)
         | Event::Continued { .. }
         | Event::Noted(_)
+        | Event::Signed(_)
         | Event::Decided(_) => {}
     }
 }

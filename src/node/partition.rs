@@ -100,6 +100,7 @@ impl Tally {
             | Event::Presented(_)
             | Event::Continued { .. }
             | Event::Noted(_)
+            | Event::Signed(_)
             | Event::Decided(_)
             | Event::Quarantined { .. }
             | Event::Ruled(_)

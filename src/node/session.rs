@@ -288,6 +288,7 @@ impl Hostable for HostedSession {
             | Command::Quarantine(_)
             | Command::Present(_)
             | Command::Abandoned
+            | Command::Signed(_)
             | Command::Note(_)
             | Command::Rule(_)
             | Command::Payment(_)

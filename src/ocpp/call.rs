@@ -3,6 +3,7 @@
 use super::json::Object;
 use super::time::{self, Stated};
 use super::{meter, meter::Sampled};
+use crate::billing::meter_signature::SignedValue;
 use crate::limits::CONNECTORS_PER_CHARGER;
 use crate::message::{Code, ConnectorState, Funds, SessionName, StopReason};
 use crate::payment::{Credential, CredentialKind};
@@ -45,6 +46,8 @@ pub(super) enum Call {
         session: Option<SessionName>,
         /// The readings, in the order in which they came.
         readings: Vec<MeterReading>,
+        /// What the meter signed.
+        signed: Vec<SignedValue>,
     },
     /// A session is over (1.6).
     Stop {
@@ -52,6 +55,8 @@ pub(super) enum Call {
         session: SessionName,
         /// The last readings.
         readings: Vec<MeterReading>,
+        /// What the meter signed.
+        signed: Vec<SignedValue>,
         /// Why it ended.
         reason: StopReason,
         /// A credential was presented for it.
@@ -134,6 +139,8 @@ pub(super) struct Event {
     /// The register at the beginning, where a value is marked as that.
     pub begin: Option<Energy>,
     pub readings: Vec<MeterReading>,
+    /// What the meter signed.
+    pub signed: Vec<SignedValue>,
     /// The charger's number for the event.
     pub sequence: Option<u32>,
     pub is_offline: bool,

@@ -17,6 +17,7 @@ pub mod frame;
 mod json;
 mod link;
 mod meter;
+mod signed;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -3,7 +3,8 @@
 use super::call::{Call, Noted, Start, TokenAnswer, connector, credential, major, readings};
 use super::decimal::scaled;
 use super::json::Object;
-use super::time;
+use super::{signed, time};
+use crate::billing::meter_signature::Moment;
 use crate::message::{Bill, Code, ConnectorState, ReceiptNotice, SessionName, StopReason, Triggered};
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{ConnectorId, Energy, MeterReading, SessionKey, Timestamp};
@@ -39,7 +40,7 @@ pub(super) fn read(action: &str, payload: &Value, now: Timestamp) -> Call {
                 let at = time::read(at, now).at;
                 readings.push(MeterReading { sequence: 0, at, register, power: None, current: None });
             }
-            Call::Readings { session: session(call), readings }
+            Call::Readings { session: session(call), readings, signed: signed::values(call.list("meterValue"), None) }
         }
         "StopTransaction" => {
             let at = stated().at;
@@ -51,6 +52,7 @@ pub(super) fn read(action: &str, payload: &Value, now: Timestamp) -> Call {
                 // It names no connector, so a number that is none names no session.
                 session: session(call).unwrap_or(SessionName::Number(SessionKey(0), None)),
                 readings,
+                signed: signed::values(call.list("transactionData"), Some(Moment::End)),
                 reason: call.text("reason").map_or(StopReason::Local, |reason| stop_reason(&reason)),
                 has_token: call.has("idTag"),
                 credential: credential(CredentialKind::Rfid, call.text("idTag")),

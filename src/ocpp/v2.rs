@@ -3,7 +3,8 @@
 use super::Version;
 use super::call::{Call, Event, EventKind, Noted, TokenAnswer, connector, credential, major, readings};
 use super::json::Object;
-use super::time;
+use super::{signed, time};
+use crate::billing::meter_signature::Moment;
 use crate::message::{Bill, Code, ConnectorState, StopReason, Triggered};
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{ConnectorId, Timestamp};
@@ -30,7 +31,7 @@ pub(super) fn read(version: Version, action: &str, payload: &Value, now: Timesta
         "Authorize" => Call::Authorize { credential: token(call.object("idToken")) },
         "TransactionEvent" => Call::Event(Box::new(event(call, now))),
         // They name no transaction: nothing is billed by them.
-        "MeterValues" => Call::Readings { session: None, readings: Vec::new() },
+        "MeterValues" => Call::Readings { session: None, readings: Vec::new(), signed: Vec::new() },
         "DataTransfer" => Call::Noted(Noted::UnknownVendor),
         "SignCertificate" | "NotifyEVChargingNeeds" => Call::Noted(Noted::Rejected),
         "NotifyEVChargingSchedule" => Call::Noted(Noted::Accepted),
@@ -79,6 +80,11 @@ fn event(call: Object<'_>, now: Timestamp) -> Event {
     let name: String = info.text("transactionId").unwrap_or_default().chars().take(NAME_MAX).collect();
     let evse = call.object("evse");
     let (begin, readings) = readings(call.list("meterValue"), now);
+    let moment = match kind {
+        EventKind::Started => Some(Moment::Begin),
+        EventKind::Updated => None,
+        EventKind::Ended => Some(Moment::End),
+    };
     let reason = info.text("stoppedReason").or_else(|| info.text("reason"));
     Event {
         kind,
@@ -91,6 +97,7 @@ fn event(call: Object<'_>, now: Timestamp) -> Event {
         is_charging: info.text("chargingState").as_deref() == Some("Charging"),
         begin,
         readings,
+        signed: signed::values(call.list("meterValue"), moment),
         sequence: call.integer("seqNo").and_then(|number| u32::try_from(number).ok()),
         is_offline: call.flag("offline"),
         cost_limit: info.object("transactionLimit").text("maxCost").and_then(|cost| cost.parse().ok()),

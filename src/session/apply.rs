@@ -55,6 +55,7 @@ pub fn apply(session: &mut Session, event: &Event) {
             session.stage = Stage::Charging { limit: *limit, stop_asked: None };
         }
         Event::Noted(note) => session.outcome.get_or_insert_default().notes.push(*note),
+        Event::Signed(judged) => session.outcome.get_or_insert_default().signed.push((**judged).clone()),
         Event::Presented(fingerprint) => session.fingerprint = Shown::from(&**fingerprint),
         Event::Ruled(ruled) => {
             let quarantine = &mut session.outcome.get_or_insert_default().quarantine;

@@ -4,6 +4,8 @@ use super::{
     Command, Context, Decision, Doubt, Effect, Ended, Event, Metered, Note, Rejection, SequenceOrder, Session, Stage,
     Stop, StopReason, Verdict, funds, money, plausible, quarantine, resume, unnumbered,
 };
+use crate::billing::meter_signature::Judged;
+use crate::limits::SIGNED_VALUES_MAX;
 use crate::payment;
 use crate::tariff::{Rating, Slices};
 use crate::units::{Cost, Energy, MeterReading, TimeSpan, Timestamp};
@@ -25,6 +27,7 @@ pub fn decide(session: &Session, command: Command, ctx: &Context<'_>) -> Decisio
         Command::Left | Command::Occupied => Decision::nothing(),
         Command::Resumed => resumed(session, ctx),
         Command::Note(note) => noted(session, note),
+        Command::Signed(judged) => signed(session, judged),
         Command::Authorize { credential, route } => money::authorize(session, credential, route, ctx),
         Command::RepeatStart => repeat_start(session),
         Command::PresentAnotherCredential { credential, route } => money::tap(session, credential, route, ctx),
@@ -105,6 +108,19 @@ fn noted(session: &Session, note: Note) -> Decision {
     match &session.stage {
         Stage::Closed(_) => noted.and_effect(Effect::Archive),
         Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) => noted,
+    }
+}
+
+/// The meter signed a value: it is kept once, and not more of them than a session has use for.
+fn signed(session: &Session, judged: Box<Judged>) -> Decision {
+    let kept = session.signed();
+    if kept.len() >= SIGNED_VALUES_MAX || kept.iter().any(|kept| kept.value == judged.value) {
+        return Decision::nothing();
+    }
+    let signed = Decision::event(Event::Signed(judged));
+    match &session.stage {
+        Stage::Closed(_) => signed.and_effect(Effect::Archive),
+        Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) => signed,
     }
 }
 

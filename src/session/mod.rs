@@ -42,6 +42,7 @@ pub use plausible::start as check_start;
 pub use quarantine::{Adopted, Cause, NotReviewed, Order, Quarantine, Review, Ruled, Ruling};
 pub use state::{Ended, FLAGS, Session, Stage};
 
+use crate::billing::meter_signature::Judged;
 use crate::machine;
 use crate::payment;
 use crate::payment::routing::NoRoute;
@@ -85,6 +86,8 @@ pub enum Command {
     Resumed,
     /// Something is to be noted of the session.
     Note(Note),
+    /// A value that the meter signed came, and was verified.
+    Signed(Box<Judged>),
     /// The charger's link is up again: it may have missed the last limit, or the order to stop.
     Reconnected,
     /// A meter reading.
@@ -367,6 +370,8 @@ pub enum Event {
     },
     /// Something is to be known of the session.
     Noted(Note),
+    /// The meter signed a value of the session.
+    Signed(Box<Judged>),
 }
 
 /// What is to be known of a session. The numbers are stored.
@@ -398,6 +403,7 @@ stored!(enum Event {
     14: Presented(fingerprint),
     15: Continued { 0: limit, 1: at },
     16: Noted(note),
+    17: Signed(judged),
 });
 
 /// An action that becomes due once the session's facts are durable.

@@ -2,6 +2,7 @@
 
 use super::{Meter, Note, Opening, Origin, Quarantine, StopReason};
 use crate::billing::invoice::Issued;
+use crate::billing::meter_signature::Judged;
 use crate::limits::OCPP_OFFLINE_AFTER;
 use crate::payment::{Payment, Shown};
 use crate::stored::stored;
@@ -65,12 +66,14 @@ pub(super) struct Outcome {
     pub(super) quarantine: Option<Quarantine>,
     #[serde(skip)]
     pub(super) notes: Vec<Note>,
+    #[serde(skip)]
+    pub(super) signed: Vec<Judged>,
 }
 
-stored!(struct Outcome { 0: settled_at, 1: documents, 2: quarantine or None, 3: notes or Vec::new() });
+stored!(struct Outcome { 0: settled_at, 1: documents, 2: quarantine or None, 3: notes or Vec::new(), 4: signed or Vec::new() });
 
 /// What is special about sessions, in one word each.
-pub const FLAGS: [&str; 4] = ["estimated", "offline", "gap", "quarantined"];
+pub const FLAGS: [&str; 6] = ["estimated", "offline", "gap", "quarantined", "signed_verified", "signed_unverified"];
 
 /// Where a session stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,13 +158,21 @@ impl Session {
         self.outcome.as_ref().is_some_and(|outcome| outcome.notes.contains(&note))
     }
 
+    /// What the meter signed of it, in the order in which it came.
+    pub fn signed(&self) -> &[Judged] {
+        self.outcome.as_ref().map_or(&[], |outcome| &outcome.signed)
+    }
+
     /// Its flags: `estimated`, it ended without its charger; `offline`, it was reported later than it was; `gap`, reports of it are
-    /// missing; `quarantined`, something that was reported of it is kept for review.
+    /// missing; `quarantined`, something that was reported of it is kept for review; `signed_verified`, all that its meter signed
+    /// is verified; `signed_unverified`, not all of it.
     pub fn flags(&self) -> impl Iterator<Item = &'static str> {
         let estimated = self.ended().is_some_and(|ended| ended.reason.is_estimate());
         let late = self.origin.is_some() && self.id.begun().since(self.opened_at) > OCPP_OFFLINE_AFTER;
         let offline = late || self.has_note(Note::Offline);
-        let set = [estimated, offline, self.has_note(Note::Gap), self.kept_energy().is_some()];
+        let (signed, verified) = (!self.signed().is_empty(), self.signed().iter().all(Judged::is_verified));
+        let kept = self.kept_energy().is_some();
+        let set = [estimated, offline, self.has_note(Note::Gap), kept, signed && verified, signed && !verified];
         FLAGS.into_iter().zip(set).filter(|(_, is_set)| *is_set).map(|(flag, _)| flag)
     }
 

@@ -6,9 +6,9 @@ use super::problem::Problem;
 use super::request::{Call, NoMembers};
 use crate::api::{
     self, AccountOrdered, BackUp, BackedUp, BatchPart, BatchView, ChargerOrdered, Closing, CreditLimit, Draining,
-    KeysLoaded, Linking, MoneyOrdered, Opening, PartBrought, ProcessorOrdered, ProcessorTested, Promotion,
-    QuarantineBilling, QuarantineDropping, QuarantineOrdered, Refunding, Releasing, RemoteStart, RevertBatch,
-    SessionStopped, TopUp, Triggering, hold_id,
+    KeysLoaded, Linking, MeterKeyOrder, MeterKeyRegistered, MoneyOrdered, Opening, PartBrought, ProcessorOrdered,
+    ProcessorTested, Promotion, QuarantineBilling, QuarantineDropping, QuarantineOrdered, Refunding, Releasing,
+    RemoteStart, RevertBatch, SessionStopped, TopUp, Triggering, hold_id,
 };
 
 type Ordered<T> = Result<Sheet<T>, Problem>;
@@ -43,6 +43,10 @@ pub(super) fn close(call: &Call<'_>, order: Closing) -> Ordered<AccountOrdered> 
 
 pub(super) fn start_at_charger(call: &Call<'_>, order: RemoteStart) -> Ordered<ChargerOrdered> {
     Ok(Sheet(api::start_at_charger(call.views, &call.segment("id")?, &order)?))
+}
+
+pub(super) fn register_meter_key(call: &Call<'_>, order: MeterKeyOrder) -> Ordered<MeterKeyRegistered> {
+    Ok(Sheet(api::register_meter_key(call.views, &call.segment("id")?, &order)?))
 }
 
 pub(super) fn trigger_at_charger(call: &Call<'_>, order: Triggering) -> Ordered<ChargerOrdered> {

@@ -183,6 +183,13 @@ pub(super) static ROUTES: &[Route] = &[
         Pin::Nothing,
         "Orders an OCPP charger to send a message"
     ),
+    order!(
+        "/api/v1/chargers/{id}/meter-key",
+        Roles::OPERATING,
+        orders::register_meter_key,
+        Pin::Nothing,
+        "Registers the public key of a charger's meter"
+    ),
     query!("/api/v1/accounts", documents::accounts, &[STATE, Q, LIMIT, AFTER, FORMAT], "Accounts"),
     order!("/api/v1/accounts", Roles::OPERATING_OR_MONEY, orders::open, Pin::Operation, "Opens an account"),
     query!("/api/v1/accounts/{id}", documents::account, &[], "One account and its movements"),
@@ -583,6 +590,7 @@ mod tests {
         ("POST /api/v1/sessions/{id}/quarantine/drop", "fa"),
         ("POST /api/v1/chargers/{id}/start", "oa"),
         ("POST /api/v1/chargers/{id}/trigger", "oa"),
+        ("POST /api/v1/chargers/{id}/meter-key", "oa"),
         ("POST /api/v1/accounts", "ofa"),
         ("POST /api/v1/accounts/{id}/topup", "fa"),
         ("POST /api/v1/accounts/{id}/promotion", "fa"),

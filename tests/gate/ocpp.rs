@@ -2,6 +2,9 @@
 
 use crate::common::Served;
 use crate::common::driven::charger;
+use base64::Engine;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -667,4 +670,81 @@ fn a_management_system_behind_the_gate_gets_what_is_not_about_money_and_calls_th
         let session = gate.closed_session_of("CP-BEHIND");
         assert_eq!(session["energy_kwh"], "0.02", "{session}");
     });
+}
+
+/// A meter that signs in the Open Charge Metering Format.
+struct Meter {
+    pair: EcdsaKeyPair,
+}
+
+impl Meter {
+    fn new() -> Meter {
+        let (algorithm, random) = (&ECDSA_P256_SHA256_ASN1_SIGNING, SystemRandom::new());
+        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+        Meter { pair: EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random).unwrap() }
+    }
+
+    fn key(&self) -> String {
+        hex::encode(self.pair.public_key().as_ref())
+    }
+
+    fn signs(&self, from_kwh: &str, to_kwh: &str) -> String {
+        let payload = format!(
+            r#"{{"FV":"1.0","PG":"T1","RD":[{{"TM":"2026-09-21T12:00:00,000+0200 S","TX":"B","RV":{from_kwh},"RU":"kWh"}},{{"TX":"E","RV":{to_kwh}}}]}}"#
+        );
+        let signature = self.pair.sign(&SystemRandom::new(), payload.as_bytes()).unwrap();
+        format!(r#"OCMF|{payload}|{{"SA":"ECDSA-secp256r1-SHA256","SD":"{}"}}"#, hex::encode(signature.as_ref()))
+    }
+}
+
+#[test]
+fn what_a_meter_signed_is_kept_verified_and_handed_to_the_driver() {
+    let (mut gate, meter, other) = (Gate::start(), Meter::new(), Meter::new());
+    let key_file = gate.folder.path().join("meter.hex");
+    std::fs::write(&key_file, meter.key()).unwrap();
+    let registered = gate.verb(&["charger", "meter-key", "CP-SIGNS", key_file.to_str().unwrap()]);
+    assert_eq!(registered["meter_key"]["is_verifiable"], true, "{registered}");
+    std::fs::write(&key_file, "no key").unwrap();
+    let refused = gate.run(&["charger", "meter-key", "CP-SIGNS", key_file.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(65), "{refused:?}");
+    // The key is a fact: it is there after a kill.
+    gate.is_killed();
+    let (text, foreign) = (meter.signs("1.0", "1.02"), other.signs("1.0", "1.02"));
+    in_runtime(async {
+        for (id, text) in [("CP-SIGNS", &text), ("CP-UNKNOWN", &text)] {
+            let mut charger = Charger::dial(gate.plain, id, "ocpp1.6").await;
+            let started = charger.starts("ACCT-0005", &now()).await;
+            let transaction = &started["transactionId"];
+            charger.meters(transaction, 1_010).await;
+            let signed = json!({ "value": text, "format": "SignedData", "context": "Transaction.End" });
+            let data = json!([{ "timestamp": now(), "sampledValue": [{ "value": "1020" }, signed] }]);
+            let stop = json!({ "transactionId": transaction, "meterStop": 1_020, "timestamp": now(), "transactionData": data });
+            charger.calls("StopTransaction", stop).await;
+        }
+        let mut charger = Charger::dial(gate.plain, "CP-SIGNS", "ocpp2.0.1").await;
+        let token = json!({ "idToken": { "idToken": "ACCT-0006", "type": "ISO14443" } });
+        charger.reports("Started", 0, 1_020, token).await;
+        let data = base64::engine::general_purpose::STANDARD.encode(&foreign);
+        let signed =
+            json!({ "signedMeterData": data, "signingMethod": "", "encodingMethod": "OCMF", "publicKey": other.key() });
+        let value = json!({ "timestamp": now(), "sampledValue": [{ "value": 1_030, "signedMeterValue": signed }] });
+        charger.reports("Ended", 1, 1_030, json!({ "meterValue": [value] })).await;
+    });
+    let mut by_flag = std::collections::BTreeMap::new();
+    for charger in ["CP-SIGNS", "CP-UNKNOWN"] {
+        for session in gate.sessions_of(charger) {
+            let id = session["id"].as_str().unwrap().to_owned();
+            let shown = gate.verb(&["session", "show", &id]);
+            let verification = shown["signed_values"][0]["verification"].as_str().unwrap().to_owned();
+            assert_eq!(session["energy_kwh"], if verification == "forged" { "0.01" } else { "0.02" }, "{session}");
+            by_flag.insert(verification, (id, session["flags"].clone()));
+        }
+    }
+    let flag_of = |verification: &str| by_flag[verification].1.clone();
+    assert_eq!(flag_of("verified"), json!(["signed_verified"]));
+    assert_eq!(flag_of("no_key"), json!(["signed_unverified"]));
+    assert_eq!(flag_of("forged"), json!(["signed_unverified"]), "a key that comes along proves nothing");
+    let exported = gate.verb(&["receipt", "show", &by_flag["verified"].0, "--signed-values"]);
+    assert_eq!(exported["values"][0]["data"], text.as_str(), "byte for byte");
+    assert!(exported["meter_key"]["der"].as_str().unwrap().ends_with(&meter.key()));
 }

@@ -1,10 +1,8 @@
 //! The public key of a charger's meter, as manufacturers hand it over: PEM, DER, hexadecimal or base64 digits.
 
-use crate::stored::{Stored, StoredError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA256, digest};
-use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 
 /// The public key of a meter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +30,11 @@ pub enum MeterKeyError {
     #[error("wanted a public key: PEM, DER, or its hexadecimal or base64 digits")]
     NoKey,
     /// Something else than a public key.
-    #[error("these bytes are no public key (SubjectPublicKeyInfo): {0}")]
-    NoPublicKey(String),
+    #[error("these bytes are no public key (SubjectPublicKeyInfo)")]
+    NoPublicKey,
     /// A key of another kind.
-    #[error("wanted a key of an elliptic curve; this one is of algorithm {0}")]
-    NoCurve(String),
+    #[error("wanted a key of an elliptic curve; this one is of another algorithm")]
+    NoCurve,
     /// Longer than a key is.
     #[error("a public key has at most {MAX} bytes, and this has {0}")]
     TooLong(usize),
@@ -45,9 +43,13 @@ pub enum MeterKeyError {
 /// The longest key that is read, in bytes.
 const MAX: usize = 1_024;
 
-const EC_PUBLIC_KEY: &str = "1.2.840.10045.2.1";
-const SECP256R1: &str = "1.2.840.10045.3.1.7";
-const SECP384R1: &str = "1.3.132.0.34";
+/// The object identifier of keys of elliptic curves, 1.2.840.10045.2.1 (RFC 5480).
+const EC_PUBLIC_KEY: [u8; 7] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+
+/// Tags of DER.
+const SEQUENCE: u8 = 0x30;
+const OBJECT: u8 = 0x06;
+const BITS: u8 = 0x03;
 
 /// What precedes the point of a key of P-256 in DER.
 const P256_PREFIX: [u8; 26] = [
@@ -97,22 +99,25 @@ impl MeterKey {
         if der.len() > MAX {
             return Err(MeterKeyError::TooLong(der.len()));
         }
-        let (rest, key) =
-            SubjectPublicKeyInfo::from_der(der).map_err(|error| MeterKeyError::NoPublicKey(error.to_string()))?;
-        if !rest.is_empty() {
-            return Err(MeterKeyError::NoPublicKey(format!("{} more bytes follow", rest.len())));
-        }
-        let algorithm = key.algorithm.algorithm.to_id_string();
-        if algorithm != EC_PUBLIC_KEY {
-            return Err(MeterKeyError::NoCurve(algorithm));
-        }
-        let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
-        let curve = match curve.map(|oid| oid.to_id_string()).as_deref() {
-            Some(SECP256R1) => Curve::P256,
-            Some(SECP384R1) => Curve::P384,
-            Some(_) | None => Curve::Other,
+        let parts = || {
+            let (key, rest) = element(der, SEQUENCE).filter(|(_, rest)| rest.is_empty())?;
+            let (algorithm, bits) = element(key, SEQUENCE)?;
+            let (object, _) = element(algorithm, OBJECT)?;
+            let (bits, rest_of_key) = element(bits, BITS)?;
+            (rest.is_empty() && rest_of_key.is_empty() && bits.first() == Some(&0)).then_some(object)
         };
-        let point = der.len().saturating_sub(key.subject_public_key.data.len());
+        let object = parts().ok_or(MeterKeyError::NoPublicKey)?;
+        if object != EC_PUBLIC_KEY {
+            return Err(MeterKeyError::NoCurve);
+        }
+        let is_of = |prefix: &[u8], point: usize| {
+            der.starts_with(prefix) && der.len() == prefix.len() + point && der.get(prefix.len()) == Some(&4)
+        };
+        let (curve, point) = match der {
+            _ if is_of(&P256_PREFIX, P256_POINT) => (Curve::P256, P256_PREFIX.len()),
+            _ if is_of(&P384_PREFIX, P384_POINT) => (Curve::P384, P384_PREFIX.len()),
+            _ => (Curve::Other, der.len()),
+        };
         Ok(MeterKey { der: der.into(), curve, point })
     }
 
@@ -140,16 +145,17 @@ impl MeterKey {
     }
 }
 
-/// Stored as its DER.
-impl Stored for MeterKey {
-    fn store(&self, out: &mut Vec<u8>) {
-        self.der.store(out);
-    }
-
-    fn load(from: &mut &[u8]) -> Result<MeterKey, StoredError> {
-        let der = Box::<[u8]>::load(from)?;
-        MeterKey::of_der(&der).map_err(StoredError::invalid)
-    }
+/// The content of the element of this tag at the front, and what follows it.
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (first, rest) = der.split_first()?;
+    let (length, rest) = rest.split_first()?;
+    let (length, rest) = match length {
+        0..=0x7f => (usize::from(*length), rest),
+        0x81 => rest.split_first().map(|(length, rest)| (usize::from(*length), rest))?,
+        0x82 => rest.split_first_chunk().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
+        _ => return None,
+    };
+    (*first == tag).then_some(rest)?.split_at_checked(length)
 }
 
 #[cfg(test)]
@@ -171,9 +177,6 @@ mod tests {
             assert_eq!(MeterKey::read(key.der()).as_ref(), Ok(&key), "DER");
             assert_eq!(MeterKey::read(hex::encode(key.point()).as_bytes()).as_ref(), Ok(&key), "a bare point");
             assert_eq!(key.id().len(), 32);
-            let mut bytes = Vec::new();
-            key.store(&mut bytes);
-            assert_eq!(MeterKey::load(&mut bytes.as_slice()), Ok(key));
         }
     }
 
@@ -181,13 +184,13 @@ mod tests {
     fn what_is_no_key_of_a_meter_says_what_it_is() {
         assert_eq!(MeterKey::read(b"not a key"), Err(MeterKeyError::NoKey));
         assert_eq!(MeterKey::read(b""), Err(MeterKeyError::NoKey));
-        assert!(matches!(MeterKey::read(b"00112233"), Err(MeterKeyError::NoPublicKey(_))));
+        assert!(matches!(MeterKey::read(b"00112233"), Err(MeterKeyError::NoPublicKey)));
         let mut more = Meter::p256().key().der().to_vec();
         more.push(0);
-        assert!(matches!(MeterKey::read(hex::encode(more).as_bytes()), Err(MeterKeyError::NoPublicKey(_))));
+        assert!(matches!(MeterKey::read(hex::encode(more).as_bytes()), Err(MeterKeyError::NoPublicKey)));
         // An Ed25519 key (RFC 8410).
         let ed25519 =
             [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00][..], &[7; 32]].concat();
-        assert!(matches!(MeterKey::read(&ed25519), Err(MeterKeyError::NoCurve(_))));
+        assert!(matches!(MeterKey::read(&ed25519), Err(MeterKeyError::NoCurve)));
     }
 }

@@ -32,11 +32,27 @@ pub enum Moment {
     Begin,
     /// At the end, alone or together with the value at the beginning.
     End,
-    /// In between, or not known.
-    Other,
 }
 
-stored!(enum Moment { 0: Begin, 1: End, 2: Other });
+stored!(enum Moment { 0: Begin, 1: End });
+
+/// A signed value of a session, and whether its signature held when it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The value.
+    pub value: SignedValue,
+    /// Whether its signature held.
+    pub verification: Verification,
+}
+
+stored!(struct Judged { 0: value, 1: verification });
+
+impl Judged {
+    /// Whether its signature held.
+    pub fn is_verified(&self) -> bool {
+        self.verification == Verification::Verified
+    }
+}
 
 /// Whether a signature holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 //! An order is no fact: what a charger does of it comes back as facts of its sessions. So nothing is journaled, and an order
 //! whose connection breaks is not repeated; its asker learns that the outcome is not known.
 
-use super::unnumbered;
+use super::{chargers, unnumbered};
+use crate::charger;
 use crate::message::{ChargerOrder, Numbering, ToCharger};
 use crate::node::delivery::Delivery;
 use crate::node::hosted::Slot;
@@ -24,6 +25,19 @@ pub(super) fn order(
     }
 }
 
+/// Registers the key of a charger's meter. The charger need not have connected yet.
+pub(super) fn register_meter_key(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    charger: &ChargerId,
+    der: Option<Box<[u8]>>,
+    reply: ReplyTo,
+) {
+    let slot = partition.charger(charger);
+    chargers::deliver(delivery, partition, slot, charger::Command::RegisterMeterKey(der));
+    delivery.reply(Some(reply), Ordered::Noted);
+}
+
 /// The charger of an order, or why it cannot carry it out.
 fn receiver(
     delivery: &Delivery<'_>,
@@ -41,7 +55,7 @@ fn receiver(
         return Err(format!("charger {charger} speaks the native protocol, which has no such order; OCPP has"));
     }
     if let ChargerOrder::Start { connector, credential } = order {
-        let at = |open: &&crate::charger::OpenSession| connector.is_none_or(|connector| open.connector == connector);
+        let at = |open: &&charger::OpenSession| connector.is_none_or(|connector| open.connector == connector);
         let all_occupied =
             connector.is_some() || hosted.state().described.connectors.len() <= hosted.state().open.len();
         if let Some(open) = hosted.state().open.iter().find(at).filter(|_| all_occupied) {

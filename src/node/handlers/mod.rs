@@ -81,6 +81,9 @@ pub(in crate::node) fn take(delivery: &mut Delivery<'_>, partition: &mut Partiti
         Input::Booked(booking) => settlements::booked(delivery, partition, &booking),
         Input::RevertBatch(key, reason, reply) => settlements::revert(delivery, partition, &key, &reason, reply),
         Input::UnbookPart(key, part) => settlements::unbook(delivery, partition, &key, part),
+        Input::MeterKey(charger, der, reply) => {
+            charger_orders::register_meter_key(delivery, partition, &charger, der, reply);
+        }
         Input::OrderCharger(order, reply) => charger_orders::order(delivery, partition, *order, reply),
         Input::Notify(_, charger, message) => delivery.queue(Output::Charger(charger, message)),
     }

@@ -4,6 +4,7 @@
 
 use super::starts::{Admitted, Refused};
 use super::{chargers, sessions, starts, unpaid};
+use crate::billing::meter_signature::{Judged, MeterKey};
 use crate::charger::{self, Charger, Description, Mark, PastSession, Recognised};
 use crate::journal::RecordKind;
 use crate::message::{
@@ -68,6 +69,14 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
             }
         }
         Unnumbered::Resumed { session } => resumed(delivery, partition, slot, &session),
+        Unnumbered::Signed { session, value } => {
+            let Some(cell) = live_cell(partition, slot, &session) else { return };
+            let der = partition.chargers.get(slot).and_then(|hosted| hosted.state().meter_key.as_deref());
+            let key = der.and_then(|der| MeterKey::read(der).ok());
+            let verification = value.verify(key.as_ref());
+            let judged = Judged { value: *value, verification };
+            sessions::deliver(delivery, partition, cell, Command::Signed(Box::new(judged)));
+        }
         Unnumbered::Fence { ticket, session } => {
             let archived = session.as_ref().and_then(|name| Some((archived_estimate(partition, slot, name)?, name)));
             if let Some((past, name)) = archived {

@@ -31,6 +31,8 @@ pub struct ChargerSummary {
     pub firmware: Box<str>,
     /// Its numbers for the sessions that are open.
     pub sessions: Vec<SessionKey>,
+    /// The registered key of its meter, in DER.
+    pub meter_key: Option<Box<[u8]>>,
 }
 
 impl Chargers {
@@ -60,6 +62,7 @@ impl ChargerSummary {
             connectors: connectors.collect(),
             firmware: state.described.firmware.clone(),
             sessions: hosted.sessions().map(|(key, _)| key).collect(),
+            meter_key: state.meter_key.clone(),
         }
     }
 }

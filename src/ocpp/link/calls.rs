@@ -1,6 +1,7 @@
 //! The charger's calls: what each reports leaves for the node, and which of them may be taken now.
 
 use super::{Beginning, Early, Fenced, OcppLink, Stage, Token, name, to_node, unnumbered};
+use crate::billing::meter_signature::SignedValue;
 use crate::limits;
 use crate::message::{Begin, Code, ConnectorStatus, FromCharger, Received, SessionName, StopReason, Unnumbered};
 use crate::ocpp::call::{Call, Event, EventKind, Noted, Start, TokenAnswer};
@@ -84,12 +85,14 @@ impl OcppLink {
             }
             Call::Start(start) => self.begin_16(*start, messages),
             Call::Readings { session: None, .. } => ready(json!({})),
-            Call::Readings { session: Some(session), readings } => {
+            Call::Readings { session: Some(session), readings, signed } => {
                 self.note_register(&session, &readings);
+                sign(&session, signed, messages);
                 sample(&session, readings, messages);
                 self.fence(Some(session), Fenced::Plain(json!({})), messages)
             }
-            Call::Stop { session, readings, reason, has_token, credential } => {
+            Call::Stop { session, readings, signed, reason, has_token, credential } => {
+                sign(&session, signed, messages);
                 end(&session, readings, (reason, credential), messages);
                 let answer = if has_token { v16::authorized(&TokenAnswer::default()) } else { json!({}) };
                 self.fence(Some(session), Fenced::Plain(answer), messages)
@@ -215,6 +218,7 @@ impl OcppLink {
         if event.resumes {
             messages.push(unnumbered(Unnumbered::Resumed { session: session.clone() }));
         }
+        sign(&session, event.signed, messages);
         match event.kind {
             EventKind::Started | EventKind::Updated => sample(&session, event.readings, messages),
             EventKind::Ended => end(&session, event.readings, (event.reason, event.credential), messages),
@@ -237,6 +241,12 @@ impl OcppLink {
         let ticket = self.ticket();
         messages.push(unnumbered(Unnumbered::Fence { ticket, session }));
         Stage::Fenced { ticket, answer }
+    }
+}
+
+fn sign(session: &SessionName, signed: Vec<SignedValue>, messages: &mut Vec<Received<FromCharger>>) {
+    for value in signed {
+        messages.push(unnumbered(Unnumbered::Signed { session: session.clone(), value: Box::new(value) }));
     }
 }
 

@@ -334,7 +334,8 @@ proptest::proptest! {
                             | Unnumbered::Resumed { .. }
                             | Unnumbered::Sample { .. }
                             | Unnumbered::End { .. }
-                            | Unnumbered::Ordered { .. } => {}
+                            | Unnumbered::Ordered { .. }
+                            | Unnumbered::Signed { .. } => {}
                         },
                         FromCharger::Hello(_) => {}
                         other => panic!("{other:?}"),
