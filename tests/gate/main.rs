@@ -24,6 +24,7 @@ mod log;
 mod mistakes;
 mod money;
 mod ocpp;
+mod ocpp_python;
 mod packaging;
 mod readme;
 mod receipt_cli;

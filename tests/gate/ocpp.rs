@@ -21,15 +21,15 @@ use wattstile::transport::{Connector, Opened, Socket, Trust, Wanted, open_websoc
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The demonstration without simulated chargers, open for those that speak OCPP.
-struct Gate {
+pub struct Gate {
     folder: tempfile::TempDir,
-    plain: SocketAddr,
+    pub plain: SocketAddr,
     secure: SocketAddr,
     demo: Child,
 }
 
 impl Gate {
-    fn start() -> Gate {
+    pub fn start() -> Gate {
         Gate::start_with(&[])
     }
 
@@ -66,7 +66,7 @@ impl Gate {
             .unwrap_or_else(|_| panic!("{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr)))
     }
 
-    fn run(&self, arguments: &[&str]) -> std::process::Output {
+    pub fn run(&self, arguments: &[&str]) -> std::process::Output {
         let until = Instant::now() + TIMEOUT;
         loop {
             let output = self.command(arguments).output().unwrap();
@@ -91,7 +91,7 @@ impl Gate {
     }
 
     /// The one session of a charger, once it is closed and its money is settled.
-    fn closed_session_of(&self, charger: &str) -> Value {
+    pub fn closed_session_of(&self, charger: &str) -> Value {
         let until = Instant::now() + TIMEOUT;
         loop {
             let sessions = self.sessions_of(charger);
