@@ -452,6 +452,20 @@ pub const SIGNED_IN_MAX: usize = 256;
 /// Tokens of the console's API.
 pub const TOKENS_MAX: usize = 1_000;
 
+/// Bytes and number of the newest facts that are in memory for observers; older ones are read from the log.
+pub const FACT_TAIL_BYTES: usize = 16 << 20;
+/// Their number.
+pub const FACT_TAIL_RECORDS: usize = 100_000;
+
+/// Facts from which the events of one page of the feed are made.
+pub const EVENTS_MAX: usize = 1_000;
+
+/// Sessions that are read for one page of events that the log has no more.
+pub const FEED_SESSIONS_READ: usize = 200;
+
+/// Clients that follow the feed at once.
+pub const EVENT_STREAMS_MAX: usize = 16;
+
 /// Idempotency keys that are remembered; the oldest is forgotten first.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 65_536;
 

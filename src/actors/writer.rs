@@ -3,6 +3,7 @@
 
 use crate::journal::{Batch, Failure, Log, LogView, Sequences};
 use crate::limits;
+use crate::node::fact_tail::FactTail;
 use crate::node::log_figures::LogFigures;
 use crate::node::log_writer::LogWriter;
 use actix::{Actor, AsyncContext, Context, Handler, Message};
@@ -59,6 +60,7 @@ pub struct JournalWriter {
     writer: Option<LogWriter<mpsc::Sender<Batch>>>,
     on_failure: OnFailure,
     observe: Box<dyn Fn(Commitment) + Send>,
+    tail: Arc<FactTail>,
     mailbox: usize,
 }
 
@@ -82,12 +84,12 @@ impl JournalWriter {
         shards: usize,
         on_failure: OnFailure,
         observe: impl Fn(Commitment) + Send + 'static,
-        figures: Arc<LogFigures>,
+        (figures, tail): (Arc<LogFigures>, Arc<FactTail>),
     ) -> JournalWriter {
         // Batches of every shard, and what its keeper and the end of the process ask for.
         let mailbox = shards * (limits::BATCHES_IN_FLIGHT_MAX + 1) + 4;
         let writer = Some(LogWriter::new(log, figures));
-        JournalWriter { writer, on_failure, observe: Box::new(observe), mailbox }
+        JournalWriter { writer, on_failure, observe: Box::new(observe), tail, mailbox }
     }
 
     fn fail(&mut self, failure: &Failure) {
@@ -124,6 +126,10 @@ impl Handler<Commit> for JournalWriter {
             Ok(durable) => {
                 let (took, synced) = (begun.elapsed(), writer.synced());
                 (self.observe)(Commitment { took, synced, records: durable.records, bytes: durable.bytes });
+                let kept = writer.take_kept();
+                if !kept.is_empty() {
+                    self.tail.add(kept);
+                }
                 for (reply, batch) in writer.committed() {
                     // The shard may be gone; ignoring the send error is correct.
                     let _ = reply.try_send(batch);
@@ -184,7 +190,8 @@ mod tests {
         let counted = figures.clone();
         actix::System::new().block_on(async move {
             let on_failure: OnFailure = Box::new(|failure| panic!("{failure}"));
-            let writer = JournalWriter::new(log, 1, on_failure, |_| {}, counted.clone()).start();
+            let writer =
+                JournalWriter::new(log, 1, on_failure, |_| {}, (counted.clone(), Arc::new(FactTail::new(0)))).start();
             for trims in 1..=3 {
                 writer.send(Trim(Sequences::new(1))).await.expect("it lives");
                 assert_eq!(counted.trims(), trims);

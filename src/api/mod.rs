@@ -17,6 +17,7 @@ mod answers;
 mod batch_orders;
 mod batches;
 mod charger_orders;
+pub mod feed;
 mod figures;
 mod invoices;
 mod ledger;

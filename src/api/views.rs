@@ -3,6 +3,7 @@
 //! A shard without an answer in time does not count as one that answered "not here": that is [`Unanswered`], and a
 //! result is returned only as far as it does not depend on that shard.
 
+use super::feed::Feed;
 use super::paging::{First, Page, Paged};
 use crate::accounting::archive_record::ArchiveRecord;
 use crate::accounting::pages;
@@ -29,6 +30,7 @@ pub struct Views {
     archive: Option<Arc<Archive>>,
     timeout: Duration,
     snapshot_scheduler: Option<Addr<SnapshotScheduler>>,
+    feed: Option<Feed>,
 }
 
 enum Shards {
@@ -118,12 +120,14 @@ impl<T> Gathered<Option<T>> {
 impl Views {
     /// Views of a running gate.
     pub fn running(directory: Arc<Directory>, archive: Option<Arc<Archive>>) -> Views {
-        Views { shards: Shards::Running(directory), archive, timeout: TIMEOUT, snapshot_scheduler: None }
+        let (timeout, shards) = (TIMEOUT, Shards::Running(directory));
+        Views { shards, archive, timeout, snapshot_scheduler: None, feed: None }
     }
 
     /// Views of shards that were rebuilt from a data directory and run nothing.
     pub fn opened(shards: Vec<Shard>, archive: Option<Arc<Archive>>) -> Views {
-        Views { shards: Shards::Opened(Mutex::new(shards)), archive, timeout: TIMEOUT, snapshot_scheduler: None }
+        let (timeout, shards) = (TIMEOUT, Shards::Opened(Mutex::new(shards)));
+        Views { shards, archive, timeout, snapshot_scheduler: None, feed: None }
     }
 
     /// The same, with another time-out than [`TIMEOUT`].
@@ -134,6 +138,16 @@ impl Views {
     /// The same, with the scheduler that takes backups.
     pub fn backed_up_by(self, snapshot_scheduler: Addr<SnapshotScheduler>) -> Views {
         Views { snapshot_scheduler: Some(snapshot_scheduler), ..self }
+    }
+
+    /// The same, with the feed of what happens.
+    pub fn followed_by(self, feed: Feed) -> Views {
+        Views { feed: Some(feed), ..self }
+    }
+
+    /// The feed of the running gate; none where only data is read.
+    pub fn feed(&self) -> Option<&Feed> {
+        self.feed.as_ref()
     }
 
     /// The scheduler that takes backups of the running gate.

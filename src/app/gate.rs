@@ -14,6 +14,7 @@ use crate::actors::shard_actor::Drain;
 use crate::actors::snapshot_scheduler::{Cycle, Dismiss, SnapshotScheduler};
 use crate::actors::writer::{CloseLog, JournalWriter};
 use crate::api::Views;
+use crate::api::feed::Feed;
 use crate::host::cannot_listen;
 use crate::journal::{Archive, Ballast, DataDir, Failure, Recovered, recover_opening};
 use crate::metrics::Durations;
@@ -21,6 +22,7 @@ use crate::node::ConnectionId;
 use crate::node::credential_links::LocalCredentialLinks;
 use crate::node::credentials::Credentials;
 use crate::node::driver::Driver;
+use crate::node::fact_tail::FactTail;
 use crate::node::log_figures::LogFigures;
 use crate::node::node_config::NodeConfig;
 use crate::node::offline_authorizations::LocalOfflineAuthorizations;
@@ -92,6 +94,7 @@ pub struct Gate {
     archiver: Option<Addr<ArchiverActor>>,
     snapshot_scheduler: Addr<SnapshotScheduler>,
     writer: Addr<JournalWriter>,
+    tail: Arc<FactTail>,
     commits: Arc<Mutex<Histogram<u64>>>,
     syncs: Arc<CommitDurations>,
     ticks: Arc<Durations>,
@@ -186,7 +189,8 @@ impl Gate {
             kept,
             on_batch: unstarted.on_batch(),
         };
-        let Running { system, threads, writer, arbiters, io, hosting, archiver, snapshot_scheduler } = run(parts)?;
+        let Running { system, threads, writer, tail, arbiters, io, hosting, archiver, snapshot_scheduler } =
+            run(parts)?;
 
         (settings.before_peers)(&directory);
         let (mut chargers, mut processors, mut ocpp, mut edge) = (None, None, Vec::new(), None);
@@ -255,6 +259,7 @@ impl Gate {
             archiver,
             snapshot_scheduler,
             writer,
+            tail,
             commits,
             syncs,
             ticks,
@@ -337,6 +342,7 @@ impl Gate {
     /// The file with the address cannot be written.
     pub fn show_in(&self, console: &mut Console) -> std::io::Result<()> {
         let views = Views::running(self.directory.clone(), self.archive.clone());
+        let views = views.followed_by(Feed::new(self.tail.clone(), self.writer.clone()));
         let views = Arc::new(views.backed_up_by(self.snapshot_scheduler.clone()));
         let measured = Measured {
             commits: self.syncs.clone(),

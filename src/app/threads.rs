@@ -12,6 +12,7 @@ use crate::actors::writer::{Commitment, JournalWriter};
 use crate::journal::{Archive, DataDir, Failure, Log, Sequences, Snapshots};
 use crate::metrics::Durations;
 use crate::node::driver::Driver;
+use crate::node::fact_tail::{FactTail, is_told};
 use crate::node::log_figures::LogFigures;
 use crate::node::shard::Shard;
 use crate::node::snapshot_policy::SnapshotPolicy;
@@ -51,6 +52,7 @@ pub(super) struct Running {
     pub system: System,
     pub threads: JoinHandle<()>,
     pub writer: Addr<JournalWriter>,
+    pub tail: Arc<FactTail>,
     pub arbiters: Vec<ArbiterHandle>,
     pub io: ArbiterHandle,
     pub hosting: Hosting,
@@ -61,6 +63,7 @@ pub(super) struct Running {
 /// The actors, and the threads of those that serve connections.
 struct Started {
     writer: Addr<JournalWriter>,
+    tail: Arc<FactTail>,
     arbiters: Vec<ArbiterHandle>,
     io: ArbiterHandle,
     hosting: Hosting,
@@ -85,12 +88,12 @@ pub(super) fn run(parts: Parts) -> Result<Running, StartError> {
         })
         .map_err(|error| StartError::System { what: "the actors' thread".to_owned(), error })?;
     let (system, started) = ready.recv().expect("the actors' thread says when it is ready");
-    let Started { writer, arbiters, io, hosting, archiver, snapshot_scheduler } = started;
-    Ok(Running { system, threads, writer, arbiters, io, hosting, archiver, snapshot_scheduler })
+    let Started { writer, tail, arbiters, io, hosting, archiver, snapshot_scheduler } = started;
+    Ok(Running { system, threads, writer, tail, arbiters, io, hosting, archiver, snapshot_scheduler })
 }
 
 fn start_actors(parts: Parts) -> Started {
-    let Parts { directory, shards, sequences, log, clock, on_failure, commits, syncs, ticks, away, kept, on_batch } =
+    let Parts { directory, shards, sequences, mut log, clock, on_failure, commits, syncs, ticks, away, kept, on_batch } =
         parts;
     let count = shards.len();
     let archiver = away.map(|(archive, billing)| {
@@ -101,6 +104,8 @@ fn start_actors(parts: Parts) -> Started {
     });
     let Kept { snapshots, data, figures, snapshot_policy } = kept;
     let written = figures.clone();
+    let tail = Arc::new(FactTail::new(log.next_block()));
+    let theirs = tail.clone();
     let writer = JournalWriter::start_in_arbiter(&Arbiter::new().handle(), move |_| {
         let observe = move |commitment: Commitment| {
             let micros = u64::try_from(commitment.took.as_micros()).unwrap_or(u64::MAX);
@@ -108,7 +113,8 @@ fn start_actors(parts: Parts) -> Started {
             syncs.append.observe(commitment.took);
             syncs.sync.observe(commitment.synced);
         };
-        JournalWriter::new(log, count, Box::new(move |failure| on_failure(failure)), observe, written)
+        log.keep(is_told);
+        JournalWriter::new(log, count, Box::new(move |failure| on_failure(failure)), observe, (written, theirs))
     });
     let arbiters: Vec<ArbiterHandle> = (0..count).map(|_| Arbiter::new().handle()).collect();
     let actors = arbiters.iter().map(|arbiter| {
@@ -139,5 +145,5 @@ fn start_actors(parts: Parts) -> Started {
     let snapshot_scheduler = SnapshotScheduler::start_in_arbiter(&Arbiter::new().handle(), move |_| {
         SnapshotScheduler::new(parts, snapshot_policy)
     });
-    Started { writer, arbiters, io: Arbiter::new().handle(), hosting, archiver, snapshot_scheduler }
+    Started { writer, tail, arbiters, io: Arbiter::new().handle(), hosting, archiver, snapshot_scheduler }
 }

@@ -30,12 +30,13 @@ const fn page(name: &'static str, text: &'static str) -> Page {
 }
 
 /// Every page, in an order in which they can be read.
-const PAGES: [Page; 14] = [
+const PAGES: [Page; 15] = [
     page("architecture", include_str!("../manual/architecture.md")),
     page("glossary", include_str!("../manual/glossary.md")),
     page("installation", include_str!("../manual/installation.md")),
     page("operations", include_str!("../manual/operations.md")),
     page("api", include_str!("../manual/api.md")),
+    page("events", include_str!("../manual/events.md")),
     page("certificates", include_str!("../manual/certificates.md")),
     page("pricing", include_str!("../manual/pricing.md")),
     page("payments", include_str!("../manual/payments.md")),

@@ -7,10 +7,11 @@
 use super::appender::{Batch, Sequences};
 use super::block::{self, BLOCK_MAX, BlockFault, BlockHeader, List, Reader};
 use super::failure::{Damage, Failure};
-use super::record::{self, Assembly, Record};
+use super::record::{self, Assembly, Record, RecordKind, Sequence};
 use super::scan::{self, Blocks, End, Torn};
 use super::store::{BlockReader, Checkpoint, Store};
 use crate::limits;
+use crate::units::PartitionId;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,65 @@ pub struct Recovered {
     pub damaged: Vec<Damage>,
 }
 
+/// A place in the log: behind so many records of a block. It stays what it is over restarts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogPosition {
+    /// The block.
+    pub block: u64,
+    /// Records of it, this one included.
+    pub index: u16,
+}
+
+/// A durable record that is kept for observers. Its place is that of its last part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptRecord {
+    /// Its place in the log.
+    pub at: LogPosition,
+    /// The stream that it belongs to.
+    pub partition: PartitionId,
+    /// Its place there.
+    pub sequence: Sequence,
+    /// Kind of its payload.
+    pub kind: RecordKind,
+    /// The fact.
+    pub payload: Box<[u8]>,
+}
+
+impl KeptRecord {
+    fn of(record: &Record<'_>, at: LogPosition) -> KeptRecord {
+        let Record { partition, sequence, kind, payload, goes_on: _ } = *record;
+        KeptRecord { at, partition, sequence, kind, payload: payload.into() }
+    }
+
+    /// As the log has it.
+    pub fn record(&self) -> Record<'_> {
+        let KeptRecord { at: _, partition, sequence, kind, payload } = self;
+        Record { partition: *partition, sequence: *sequence, kind: *kind, payload, goes_on: false }
+    }
+}
+
+/// Whether a record is kept for observers.
+pub type IsKept = fn(RecordKind, &[u8]) -> bool;
+
+/// Records that are kept for observers, on their way to be durable.
+struct Keeping {
+    is_kept: IsKept,
+    assembly: Assembly,
+    records: Vec<KeptRecord>,
+}
+
+impl Keeping {
+    #[inline]
+    fn note(&mut self, record: Record<'_>, at: LogPosition) {
+        let Keeping { is_kept, assembly, records } = self;
+        if let Some(whole) = assembly.take(record)
+            && is_kept(whole.kind, whole.payload)
+        {
+            records.push(KeptRecord::of(&whole, at));
+        }
+    }
+}
+
 /// The log as it is between two commits, for another thread to read while it goes on being written. Nothing may be trimmed
 /// until it has been read.
 pub struct LogView {
@@ -64,9 +124,59 @@ pub struct Log {
     first_block: u64,
     floor: Vec<u64>,
     marked_block: u64,
+    /// What is kept for observers.
+    keeping: Option<Keeping>,
     /// Time that the last commit waited for the disk.
     synced: Duration,
     dead: bool,
+}
+
+impl LogView {
+    /// The first block that was kept when the view was taken.
+    pub fn first_block(&self) -> u64 {
+        self.mark.first_block
+    }
+
+    /// Shows the kept records behind a position, up to where the log was when the view was taken, until the visitor returns
+    /// false. Blocks may be trimmed meanwhile.
+    ///
+    /// # Errors
+    /// A block cannot be read, or is not there any more.
+    pub fn facts_behind(
+        &mut self,
+        after: LogPosition,
+        is_kept: IsKept,
+        visit: &mut dyn FnMut(KeptRecord) -> bool,
+    ) -> Result<(), Failure> {
+        let below = self.mark.next_block;
+        let (mut reader, mut assembly) = (Reader::default(), Assembly::default());
+        let (mut goes_on, mut expected) = (true, after.block);
+        let replayed = self.reader.replay(&mut |number, bytes| {
+            if number < after.block || number >= below {
+                return Ok(());
+            }
+            let damaged = |fault: BlockFault| Failure::Damaged(Box::new(Damage::block(number, &fault)));
+            if number != expected {
+                return Err(damaged(BlockFault::Missing));
+            }
+            expected += 1;
+            block::parse(bytes).map_err(damaged)?;
+            for (index, record) in (1..).zip(reader.read(&bytes[block::BLOCK_HEADER..]).map_err(damaged)?) {
+                let at = LogPosition { block: number, index };
+                if let Some(whole) = assembly.take(record.map_err(damaged)?)
+                    && at > after
+                    && is_kept(whole.kind, whole.payload)
+                    && !visit(KeptRecord::of(&whole, at))
+                {
+                    goes_on = false;
+                    // The replay ends here; this is no failure.
+                    return Err(Failure::Dead);
+                }
+            }
+            Ok(())
+        });
+        if goes_on { replayed } else { Ok(()) }
+    }
 }
 
 impl Log {
@@ -118,6 +228,7 @@ impl Log {
             first_block,
             floor,
             marked_block: 0,
+            keeping: None,
             synced: Duration::ZERO,
             dead: false,
         };
@@ -215,6 +326,21 @@ impl Log {
         self.open_count
     }
 
+    /// The block with which the log goes on.
+    pub fn next_block(&self) -> u64 {
+        self.next_block
+    }
+
+    /// Keeps records for observers from now on.
+    pub fn keep(&mut self, is_kept: IsKept) {
+        self.keeping = Some(Keeping { is_kept, assembly: Assembly::default(), records: Vec::new() });
+    }
+
+    /// The kept records of the last commit, which are durable.
+    pub fn take_kept(&mut self) -> Vec<KeptRecord> {
+        self.keeping.as_mut().map(|keeping| std::mem::take(&mut keeping.records)).unwrap_or_default()
+    }
+
     /// How much of the last commit was waiting for the disk.
     pub fn synced(&self) -> Duration {
         self.synced
@@ -281,6 +407,11 @@ impl Log {
             self.list.note(head.partition, next);
             self.sequences.set_last(head.partition, next);
             packed.records += 1;
+            if let Some(keeping) = &mut self.keeping
+                && let Ok(record) = head.record(&records[at..], next)
+            {
+                keeping.note(record, LogPosition { block: self.next_block, index: packed.records });
+            }
             at += head.size;
         }
         self.block.extend_from_slice(&records[start..]);

@@ -53,7 +53,7 @@ pub use directory::{Ballast, DATA_VERSION, DataDir, Layout, OLDEST_DATA_VERSION,
 pub use failure::{Damage, DamageLocation, Failure, Left, Lost};
 pub use faults::{Fault, Operations, SimulatedDisk};
 pub use inspect::{Contents, Inspection, PartitionTotals, dump, replay, verify};
-pub use log::{Durable, Log, LogView, Recovered};
+pub use log::{Durable, KeptRecord, Log, LogPosition, LogView, Recovered};
 pub use output_buffer::OutputBuffer;
 pub use record::{PAYLOAD_MAX, RECORD_HEADER_MAX, Record, RecordFault, RecordKind, Sequence};
 pub use recovery::{Progress, Replay, recover, recover_opening};

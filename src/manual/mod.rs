@@ -34,5 +34,7 @@ pub mod installation {}
 pub mod operations {}
 #[doc = include_str!("api.md")]
 pub mod api {}
+#[doc = include_str!("events.md")]
+pub mod events {}
 #[doc = include_str!("robustness.md")]
 pub mod robustness {}

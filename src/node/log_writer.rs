@@ -2,7 +2,7 @@
 //! together by the next.
 
 use super::log_figures::LogFigures;
-use crate::journal::{Batch, Durable, Failure, Log, LogView, Sequences};
+use crate::journal::{Batch, Durable, Failure, KeptRecord, Log, LogView, Sequences};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,11 @@ impl<Owner> LogWriter<Owner> {
         let durable = self.log.commit(&self.batches)?;
         self.figures.note_commit(&durable, &self.log);
         Ok(durable)
+    }
+
+    /// Records of the last commit that are kept for observers.
+    pub fn take_kept(&mut self) -> Vec<KeptRecord> {
+        self.log.take_kept()
     }
 
     /// The batches of the last commit, each for its owner.

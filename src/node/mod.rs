@@ -22,6 +22,7 @@ pub mod credentials;
 mod delivery;
 pub mod driver;
 pub mod fact;
+pub mod fact_tail;
 mod handlers;
 pub mod hosted;
 pub mod input;

@@ -48,6 +48,14 @@ pub struct HistoryEntry {
 
 stored!(struct HistoryEntry { 0: at, 1: operation, 2: kind });
 
+impl HistoryEntry {
+    /// Of a fact; `attempts`: how often its operation was sent by now.
+    pub(super) fn of(event: &Event, attempts: u16) -> HistoryEntry {
+        let (operation, kind) = moment(event, attempts);
+        HistoryEntry { at: event.at(), operation, kind }
+    }
+}
+
 /// The source of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistorySource {
@@ -229,12 +237,12 @@ impl History {
 
     /// Notes a fact. `attempts`: how often its operation was sent by now.
     pub(super) fn note(&mut self, event: &Event, attempts: u16) {
-        let (operation, kind) = moment(event, attempts);
-        if self.is_full() && kind.recurs() {
+        let entry = HistoryEntry::of(event, attempts);
+        if self.is_full() && entry.kind.recurs() {
             return;
         }
         let mut moments = self.0.to_vec();
-        HistoryEntry { at: event.at(), operation, kind }.store(&mut moments);
+        entry.store(&mut moments);
         self.0 = moments.into_boxed_slice();
     }
 }

@@ -52,6 +52,7 @@ mod resolve;
 mod resume;
 pub mod routing;
 mod state;
+mod told;
 pub mod vault;
 mod view;
 

@@ -67,9 +67,9 @@ impl Shapes {
                 shape["description"] = text.into();
             }
             if !has("default") && !has("skip_serializing_if") {
-                required.push(member.name.into());
+                required.push(member.name.trim_start_matches("r#").into());
             }
-            properties.insert(member.name.to_owned(), shape);
+            properties.insert(member.name.trim_start_matches("r#").to_owned(), shape);
         }
         let mut shape = json!({ "type": "object", "properties": properties, "required": required });
         let text = documentation(attributes);

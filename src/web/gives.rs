@@ -4,6 +4,7 @@ use super::filters::RowFilter;
 use super::paging::{cursor, wanted};
 use super::problem::Problem;
 use super::request::{Answer, Call};
+use crate::api::feed::Event;
 use crate::api::{Page, Paged};
 use crate::limits::{LIST_ITEMS_MAX, LIST_ROUNDS_MAX};
 use crate::units::shape::{Described, Shapes};
@@ -179,6 +180,27 @@ texts! {
     ReceiptFile: "application/json", "text/plain", "text/html";
     /// A document that is kept as text.
     JsonText: "application/json";
+}
+
+/// Events, one in each line, and where the feed goes on.
+pub(super) struct EventLines {
+    /// The events.
+    pub events: Vec<Event>,
+    /// The cursor behind them.
+    pub next: String,
+}
+
+impl Gives for EventLines {
+    fn answer(self, _: &Call<'_>) -> Result<Answer, Problem> {
+        let lines = self.events.iter().map(|event| serde_json::to_string(event).map(|line| line + "\n"));
+        let text = lines.collect::<Result<String, _>>().map_err(Problem::internal)?;
+        Ok(Answer::Page { media: "application/jsonl", text, next: Some(self.next) })
+    }
+
+    fn media(shapes: &mut Shapes) -> Vec<(&'static str, Value)> {
+        let event = Event::shape(shapes);
+        vec![("application/jsonl", event.clone()), ("text/event-stream", event)]
+    }
 }
 
 /// A page of a list with the filters of the request: pages are asked for until enough rows fit, or enough were looked through.

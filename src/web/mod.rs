@@ -14,6 +14,7 @@ pub mod audit;
 mod connections;
 mod documents;
 mod doors;
+mod events;
 mod filters;
 mod gives;
 mod hosts;

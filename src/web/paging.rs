@@ -49,7 +49,7 @@ pub(super) fn cursor<K: Serialize>(list: &str, key: &K) -> String {
 }
 
 /// The key in a cursor; none when it is not, to the last letter, one that [`cursor`] made for this list.
-fn read_cursor<K: DeserializeOwned>(list: &str, text: &str) -> Option<K> {
+pub(super) fn read_cursor<K: DeserializeOwned>(list: &str, text: &str) -> Option<K> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (bytes, checksum) = bytes.split_last_chunk::<4>()?;
     if crc32fast::hash(bytes) != u32::from_le_bytes(*checksum) {

@@ -57,6 +57,9 @@ parameters! {
     SERIES: "series", Kind::Text, "Only of this series.";
     BATCH: "batch", Kind::Text, "Only this batch.";
     GRACE_HOURS: "grace_hours", Kind::Whole, "An operation that is older is missing where no batch has it; 72 without it.";
+    TYPES: "types", Kind::Text, "Only events of these types, with commas between; `capture.*` stands for all that begin so.";
+    EVENTS_AFTER: "after", Kind::Text, "The `cursor` of the last event, or `now`; without it, the oldest event of the log.";
+    FOLLOW: "follow", Kind::OneOf(&["true", "false"]), "`false`: a page as JSON Lines; else a stream of server-sent events.";
     WIDTH: "width", Kind::Whole, "Columns of the text.";
     EXPORT: "format", Kind::OneOf(&["hledger", "beancount", "csv"]), "The program that reads it; `hledger` without it.";
 }

@@ -3,13 +3,13 @@
 use super::access::{Principal, Roles};
 use super::gives::{Gives, MediaOf, Plain, ShapeOf, gives_of, ordered_of, takes_of};
 use super::parameters::{
-    ACCOUNT, AFTER, BATCH, CHARGER, EXPORT, FLAG, FORMAT, GRACE_HOURS, ID, KIND, LIMIT, PREFIX, PROCESSOR, Parameter,
-    Q, SERIES, SINCE, SITE, STATE, UNTIL, WIDTH,
+    ACCOUNT, AFTER, BATCH, CHARGER, EVENTS_AFTER, EXPORT, FLAG, FOLLOW, FORMAT, GRACE_HOURS, ID, KIND, LIMIT, PREFIX,
+    PROCESSOR, Parameter, Q, SERIES, SINCE, SITE, STATE, TYPES, UNTIL, WIDTH,
 };
 use super::path::canonical;
 use super::problem::Problem;
 use super::request::{Answer, Call, Request};
-use super::{documents, doors, orders, path};
+use super::{documents, doors, events, orders, path};
 use crate::api::Views;
 use crate::limits::{CONSOLE_BODY_BYTES, SETTLEMENT_PREVIEW_BYTES_MAX};
 use axum::http::Method;
@@ -316,6 +316,12 @@ pub(super) static ROUTES: &[Route] = &[
         body_or_none
     ),
     order!("/api/v1/backup", Roles::ADMIN, orders::back_up, Pin::Nothing, "Takes a backup"),
+    query!(
+        "/api/v1/events",
+        events::events,
+        &[EVENTS_AFTER, TYPES, FOLLOW, LIMIT],
+        "What happened: a stream of server-sent events, or with `follow=false` a page of JSON Lines"
+    ),
     Route { roles: Roles::ADMIN, ..query!("/api/v1/tokens", doors::tokens, &[FORMAT], "Tokens of the API") },
     order!(
         "/api/v1/tokens",
@@ -386,6 +392,8 @@ pub(super) struct Found {
     pub roles: Roles,
     /// What may stand behind the question mark.
     pub parameters: &'static [Parameter],
+    /// The path as the table has it.
+    pub pattern: &'static str,
     /// What answers.
     pub action: Action,
     /// The named segments, unescaped.
@@ -428,8 +436,8 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Found, Problem> {
     match found.value.iter().find(|route| route.action.methods().contains(method)) {
         Some(route) => {
             let named = found.params.iter().map(|(name, text)| (name.to_owned(), path::unescaped(text)));
-            let (parameters, roles, action) = (route.parameters, route.roles, route.action);
-            Ok(Found { roles, parameters, action, named: named.collect() })
+            let (parameters, roles, pattern, action) = (route.parameters, route.roles, route.pattern, route.action);
+            Ok(Found { roles, parameters, pattern, action, named: named.collect() })
         }
         None => {
             let mut allowed: Vec<&str> =

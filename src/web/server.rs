@@ -5,6 +5,7 @@ use super::access::{Access, COMMAND_LINE, Principal, Role, Shown, TOKENS_FILE, T
 use super::audit::{AUDIT_FILE, Order, Trail, carry_out};
 use super::connections::{self, Asked};
 use super::doors;
+use super::events::{self, Streams};
 use super::hosts::Hosts;
 use super::problem::Problem;
 use super::prometheus;
@@ -18,7 +19,7 @@ use crate::units::{visible, visible_json};
 use axum::body::{Body, to_bytes};
 use axum::extract::Query;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as _, Incoming};
 use ring::digest::{SHA256, digest};
@@ -35,7 +36,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
 /// Address of a running gate's console: the content of [`ENDPOINT_FILE`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +143,8 @@ struct Shared {
     access: Access,
     /// Every order, once the data directory is known.
     trail: OnceLock<Trail>,
+    /// Clients that follow the feed.
+    streams: Streams,
     address: SocketAddr,
 }
 
@@ -174,6 +177,7 @@ impl Console {
             hosts: Hosts::new(address, &hosts),
             access: Access::new(&token),
             trail: OnceLock::new(),
+            streams: Streams::new(),
             address,
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -332,7 +336,7 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
         Err(_) => return Problem::new(408, "the body did not come in time").into_response(),
     };
     let from = place.peer.to_string();
-    let _asked = Asked::at(place);
+    let asked_at = Asked::at(place);
     if let Ok(Found { action: Action::Probe(asked), .. }) = found {
         return probe(&shared, asked).await;
     }
@@ -376,6 +380,18 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else {
         return Problem::new(503, "too many questions at once; ask again").into_response();
     };
+    if found.pattern == events::PATTERN {
+        match shared.stream_of(&query, &head.headers) {
+            Ok(None) => {}
+            Ok(Some((wanted, views, place))) => {
+                let (theirs, who) = (shared.clone(), principal.clone());
+                let may_follow = Box::new(move || theirs.access.is_still(&who, wall_clock()));
+                let streaming = events::Streaming { views, place, asked: asked_at, may_follow };
+                return events::stream(wanted, streaming).unwrap_or_else(Problem::into_response);
+            }
+            Err(problem) => return problem.into_response(),
+        }
+    }
     let known = head.headers.get(header::IF_NONE_MATCH).cloned();
     // Views wait for shards: not on the thread that serves connections.
     let answered = tokio::task::spawn_blocking(move || {
@@ -394,6 +410,7 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     });
     let answered = answered.await;
     drop(room);
+    drop(asked_at);
     match answered {
         Ok(Ok((answer, again))) => {
             let mut response = tagged(response(answer), known.as_ref());
@@ -562,6 +579,22 @@ impl Shared {
         READY.write_head(&mut text);
         READY.write_series(&mut text, &[], u8::from(readiness(self).is_ok()));
         text
+    }
+
+    /// What a request for events wants, where it is for a stream; none: it is for a page.
+    fn stream_of(
+        &self,
+        query: &BTreeMap<String, String>,
+        headers: &HeaderMap,
+    ) -> Result<Option<(events::Wanted, Arc<Views>, OwnedSemaphorePermit)>, Problem> {
+        let views = self.views.get().ok_or_else(|| self.not_yet())?;
+        let call = Call::reading(views, query);
+        if !events::is_stream(&call, headers)? {
+            return Ok(None);
+        }
+        let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+        let wanted = events::Wanted::of(&call, last)?;
+        Ok(Some((wanted, views.clone(), self.streams.enter()?)))
     }
 
     fn not_yet(&self) -> Problem {

@@ -12,6 +12,7 @@ mod console_limits;
 mod data_upgrade;
 mod demo_kill;
 mod end_to_end;
+mod events;
 mod faults;
 mod journal_cli;
 mod journal_damage;

@@ -19,7 +19,7 @@ pub use resources::{
 };
 pub use sessions::{
     FLAGS, Filter, LiveSession, Newest, OwnedPayment, Payments, SESSION_STATES, SessionNamed, SessionSummary, Sessions,
-    TopUpPayment, state_name,
+    TopUpPayment, WholeSessions, state_name,
 };
 pub use settlement::{BatchWithSameContent, Due, DueBatches, KeptBatches, Moved, MovedMoney, SettlementBatches};
 
@@ -98,6 +98,8 @@ queries! {
     TopUpPayment => Option<Box<(crate::payment::Payment, crate::units::AccountId)>>;
     /// A page of the payments.
     Payments => Rows<std::cmp::Reverse<crate::units::PaymentId>, Box<OwnedPayment>>;
+    /// A page of the live sessions with their states.
+    WholeSessions => Rows<crate::units::SessionId, Box<crate::session::Session>>;
     /// A page of the chargers.
     Chargers => Rows<String, ChargerSummary>;
     /// A page of the accounts.

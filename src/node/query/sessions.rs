@@ -223,6 +223,25 @@ impl SessionNamed {
     }
 }
 
+/// A page of the live sessions with their states, the oldest first.
+#[derive(Clone, Debug)]
+pub struct WholeSessions {
+    /// The page.
+    pub part: Part<SessionId>,
+}
+
+impl WholeSessions {
+    pub(super) fn ask(&self, shard: &Shard) -> Rows<SessionId, Box<Session>> {
+        self.part.of(shard, |partitions, page| {
+            let mut first = First::behind(page.after, page.limit);
+            for (_, hosted) in partitions.iter().flat_map(|partition| partition.sessions.iter()) {
+                first.offer(hosted.state().id, hosted);
+            }
+            first.rows(|id, hosted| (id, Box::new(hosted.state().clone())))
+        })
+    }
+}
+
 /// A page of the payments of live sessions and top-ups, the newest first.
 #[derive(Clone, Debug)]
 pub struct Payments {

@@ -98,6 +98,11 @@ impl Access {
         self.tokens.get()?.find(shown, now)
     }
 
+    /// Whether a principal that was let in would be let in now.
+    pub fn is_still(&self, principal: &Principal, now: Timestamp) -> bool {
+        self.still(principal.clone(), now).is_some()
+    }
+
     /// A sign-in ends with the token that it was made with.
     fn still(&self, principal: Principal, now: Timestamp) -> Option<Principal> {
         if principal.name == COMMAND_LINE {

@@ -1,0 +1,383 @@
+//! Events: what observers are told of durable facts, and how each follows from one.
+//!
+//! An event is made of its fact alone, so it is the same on every delivery. Its id is a digest of what it is about: the same
+//! whether it is made from the log or, later, from the archive.
+
+use crate::account;
+use crate::accounting::archive_record::in_words;
+use crate::api::Unanswered;
+use crate::billing::invoice;
+use crate::billing::reconciliation::lay::Verdict;
+use crate::billing::reconciliation::register;
+use crate::node::fact::Fact;
+use crate::payment::history::{HistoryEntry, HistoryKind};
+use crate::payment::{self, OperationKind, Ordinal, Payment, known_processor};
+use crate::session::{self, Ended, Session};
+use crate::units::shape::described;
+use crate::units::{Amount, Currency, PartitionId, PaymentId, SessionId, Timestamp};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+
+/// Every type of event with its meaning. The manual lists the same.
+pub const EVENT_TYPES: &[(&str, &str)] = &[
+    ("session.started", "a session exists"),
+    ("session.updated", "it is admitted, has another limit, is ordered to stop, is kept for review, or no more energy is billed"),
+    ("session.settled", "every hold of it has ended"),
+    ("session.corrected", "it ended otherwise than its last known total"),
+    ("authorization.approved", "funds are reserved"),
+    ("authorization.declined", "a hold was refused"),
+    ("authorization.unknown", "the outcome of an authorization is not known yet"),
+    ("hold.increased", "more is reserved"),
+    ("hold.released", "nothing is reserved any longer"),
+    ("hold.expired", "a hold lapsed"),
+    ("capture.succeeded", "money was taken"),
+    ("capture.failed", "a capture was refused, or failed after all"),
+    ("refund.succeeded", "money was given back"),
+    ("refund.failed", "a refund was refused, or failed after all"),
+    ("dispute.opened", "an issuer took money back"),
+    ("dispute.won", "disputed money came back"),
+    ("dispute.lost", "disputed money did not come back"),
+    ("receipt.issued", "the receipt of a session is final"),
+    ("invoice.issued", "an invoice or a credit note has its number"),
+    ("account.opened", "an account exists"),
+    ("account.topped_up", "paid money was credited"),
+    ("account.promoted", "promotional money was granted"),
+    ("account.debited", "money of a top-up was taken back"),
+    ("account.limit_changed", "the credit limit is another one"),
+    ("account.closed", "an account takes nothing more"),
+    ("processor.draining", "a processor gets no new holds"),
+    ("processor.resumed", "a processor gets new holds again"),
+    ("reconciliation.differs", "lines of a settlement batch differ from ours, or fit nothing"),
+    ("reconciliation.reverted", "a settlement batch is taken back"),
+    (
+        "feed.gap",
+        "facts before a time are in no log any more: of accounts, processors and settlement nothing is told of then",
+    ),
+];
+
+described! {
+/// One event. Money in major units. Members that do not apply are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// `wattstile.event/1`
+    pub schema: String,
+    /// The same on every delivery.
+    pub id: String,
+    /// The type.
+    pub r#type: String,
+    /// When, by the gate's clock; of a session's start by the charger's.
+    pub at: String,
+    /// Where the feed goes on behind it: the parameter `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The partition of its fact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u16>,
+    /// The place of its fact in the partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// The session, or the top-up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// The charger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charger: Option<String>,
+    /// The operation at a processor, or on an account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// The account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
+    /// The settlement batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// The number of a document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<String>,
+    /// The amount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Decimal>,
+    /// The currency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// What was owed and not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortfall: Option<Decimal>,
+    /// Lines of a batch that differ, or fit nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The processor's code of a refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+}
+
+impl Event {
+    /// An event about something, by the part of it that makes it one of its kind.
+    fn about(kind: &str, subject: impl Display, part: impl Display, at: Timestamp) -> Event {
+        let text = format!("{kind}|{subject}|{part}|{}", at.unix_ms());
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        Event {
+            schema: "wattstile.event/1".to_owned(),
+            id: format!("evt_{}", hex::encode(&digest.as_ref()[..16])),
+            r#type: kind.to_owned(),
+            at: at.to_string(),
+            ..Event::default()
+        }
+    }
+
+    fn with_amount(self, amount: Amount) -> Event {
+        Event { amount: Some(amount.major()), currency: Some(amount.currency.code().to_owned()), ..self }
+    }
+
+    /// What is missing before a time.
+    pub(super) fn gap(before: Timestamp) -> Event {
+        Event::about("feed.gap", "feed", "", before)
+    }
+}
+
+/// Returns the kind of an operation that a fact does not tell.
+pub(super) type KindOf<'a> = dyn Fn(PaymentId, Ordinal) -> Result<Option<OperationKind>, Unanswered> + 'a;
+
+/// The events that follow from a fact.
+///
+/// # Errors
+/// The kind of an operation cannot be found out now.
+pub(super) fn of_fact(partition: PartitionId, fact: &Fact<'_>, kind_of: &KindOf<'_>) -> Result<Vec<Event>, Unanswered> {
+    Ok(match fact {
+        Fact::Session(id, session::Event::Payment(event)) => {
+            of_payment(id.payment(), event, kind_of)?.into_iter().collect()
+        }
+        Fact::Session(id, event) => of_session_fact(*id, event),
+        Fact::TopUp(id, account::TopUpEvent::Payment(event)) => of_payment(*id, event, kind_of)?.into_iter().collect(),
+        Fact::Account(id, event) => of_account(id.as_str(), event).into_iter().collect(),
+        Fact::Billing(_, invoice::Event::Finalized { issued, .. }) => vec![of_document(issued)],
+        Fact::Settlement(event) => of_settlement(partition, event).into_iter().collect(),
+        Fact::Processor(known_processor::Event::DrainOrdered { processor, on, at }) => {
+            let kind = if *on { "processor.draining" } else { "processor.resumed" };
+            vec![Event { processor: Some(processor.to_string()), ..Event::about(kind, processor, "", *at) }]
+        }
+        Fact::Processor(known_processor::Event::Declared { .. })
+        | Fact::Billing(..)
+        | Fact::TopUp(..)
+        | Fact::Charger(..)
+        | Fact::TariffPinned(..)
+        | Fact::Document(_) => Vec::new(),
+    })
+}
+
+fn of_session_fact(id: SessionId, event: &session::Event) -> Vec<Event> {
+    use session::Event as Told;
+    let about = |kind: &str, part: &str, at: Timestamp| Event {
+        session: Some(id.to_string()),
+        ..Event::about(kind, id, part, at)
+    };
+    match event {
+        Told::Opened(opening) => vec![started(id, opening.charger.as_str(), opening.at)],
+        Told::Admitted { limit, at } => {
+            vec![Event {
+                reason: Some("limit".to_owned()),
+                ..about("session.updated", "limit", *at).with_amount(*limit)
+            }]
+        }
+        Told::StopAsked { reason, at } => {
+            vec![Event { reason: Some(in_words(*reason).to_owned()), ..about("session.updated", "stop", *at) }]
+        }
+        Told::Ended(ended) => vec![over("session.updated", id, ended)],
+        Told::Corrected(ended) => vec![over("session.corrected", id, ended)],
+        Told::Closed { at } => vec![closed("session.settled", id, *at), closed("receipt.issued", id, *at)],
+        Told::Quarantined { at, .. } => {
+            vec![Event { reason: Some("kept for review".to_owned()), ..about("session.updated", "kept", *at) }]
+        }
+        Told::Ruled(ruled) => {
+            vec![Event { reason: Some("review is over".to_owned()), ..about("session.updated", "ruled", ruled.at) }]
+        }
+        Told::Payment(_)
+        | Told::Metered(_)
+        | Told::RegisterJumped(_)
+        | Told::Suspected { .. }
+        | Told::Decided(_)
+        | Told::Presented(_)
+        | Told::Restored(_) => Vec::new(),
+    }
+}
+
+fn started(id: SessionId, charger: &str, at: Timestamp) -> Event {
+    Event {
+        session: Some(id.to_string()),
+        charger: Some(charger.to_owned()),
+        ..Event::about("session.started", id, "", at)
+    }
+}
+
+fn over(kind: &str, id: SessionId, ended: &Ended) -> Event {
+    Event {
+        session: Some(id.to_string()),
+        reason: Some(in_words(ended.reason).to_owned()),
+        ..Event::about(kind, id, "ended", ended.known_at).with_amount(ended.payable)
+    }
+}
+
+fn closed(kind: &str, id: SessionId, at: Timestamp) -> Event {
+    Event { session: Some(id.to_string()), ..Event::about(kind, id, "", at) }
+}
+
+/// The event of a fact about money: that of its entry in the payment's history.
+fn of_payment(id: PaymentId, event: &payment::Event, kind_of: &KindOf<'_>) -> Result<Option<Event>, Unanswered> {
+    let entry = event.entry();
+    let asks =
+        matches!(entry.kind, HistoryKind::Unknown(_) | HistoryKind::NotExecuted(_) | HistoryKind::LateApproval { .. });
+    let kind = match event.operation_kind() {
+        None if asks => kind_of(id, entry.operation)?,
+        kind => kind,
+    };
+    Ok(of_entry(id, &entry, kind, event.currency()))
+}
+
+/// The kind of an operation of a payment.
+pub(super) fn kind_in(payment: &Payment, number: Ordinal) -> Option<OperationKind> {
+    let past = payment.past_operations().iter().map(|past| (past.number, past.kind));
+    let live = payment.live_operations().iter().map(|live| (live.number, live.ask.kind()));
+    past.chain(live).find(|(known, _)| *known == number).map(|(_, kind)| kind)
+}
+
+/// The event of an entry of a payment's history.
+fn of_entry(
+    id: PaymentId,
+    entry: &HistoryEntry,
+    kind: Option<OperationKind>,
+    currency: Option<Currency>,
+) -> Option<Event> {
+    use HistoryKind as Told;
+    use OperationKind as Kind;
+    let HistoryEntry { at, operation, kind: told } = entry;
+    let (name, minor, code) = match (told, kind) {
+        (Told::Approved { amount_minor, .. }, Some(Kind::Authorize)) => ("authorization.approved", *amount_minor, None),
+        (Told::LateApproval { amount_minor, .. }, Some(Kind::Authorize)) => {
+            ("authorization.approved", Some(*amount_minor), None)
+        }
+        (Told::Declined { code, .. }, Some(Kind::Authorize)) => ("authorization.declined", None, Some(code)),
+        (Told::NotExecuted(_) | Told::GivenUp(_), Some(Kind::Authorize)) => ("authorization.declined", None, None),
+        (Told::Unknown(_), Some(Kind::Authorize)) => ("authorization.unknown", None, None),
+        (Told::Approved { amount_minor, .. }, Some(Kind::Increment)) => ("hold.increased", *amount_minor, None),
+        (Told::Approved { .. }, Some(Kind::Void)) => ("hold.released", None, None),
+        (Told::Expired { .. }, _) => ("hold.expired", None, None),
+        (Told::Approved { amount_minor, .. }, Some(Kind::Capture)) => ("capture.succeeded", *amount_minor, None),
+        (Told::LateApproval { amount_minor, .. }, Some(Kind::Capture)) => {
+            ("capture.succeeded", Some(*amount_minor), None)
+        }
+        (Told::Declined { code, .. }, Some(Kind::Capture)) => ("capture.failed", None, Some(code)),
+        (Told::CaptureReversed { amount_minor }, _) => ("capture.failed", Some(*amount_minor), None),
+        (Told::Approved { amount_minor, .. }, Some(Kind::Refund)) => ("refund.succeeded", *amount_minor, None),
+        (Told::LateApproval { amount_minor, .. }, Some(Kind::Refund)) => {
+            ("refund.succeeded", Some(*amount_minor), None)
+        }
+        (Told::Declined { code, .. }, Some(Kind::Refund)) => ("refund.failed", None, Some(code)),
+        (Told::RefundReversed { amount_minor }, _) => ("refund.failed", Some(*amount_minor), None),
+        (Told::DisputeOpened { amount_minor }, _) => ("dispute.opened", Some(*amount_minor), None),
+        (Told::DisputeClosed { amount_minor, won: true }, _) => ("dispute.won", Some(*amount_minor), None),
+        (Told::DisputeClosed { amount_minor, won: false }, _) => ("dispute.lost", Some(*amount_minor), None),
+        _ => return None,
+    };
+    let about = id.operation(operation.0);
+    let event = Event {
+        session: Some(id.to_string()),
+        operation: Some(about.to_string()),
+        code: code.map(ToString::to_string),
+        ..Event::about(name, about, "", *at)
+    };
+    Some(match (minor, currency) {
+        (Some(minor), Some(currency)) => event.with_amount(Amount::new(minor, currency)),
+        _ => event,
+    })
+}
+
+fn of_document(issued: &invoice::Issued) -> Event {
+    Event {
+        session: Some(issued.document.id.payment().session().to_string()),
+        number: Some(issued.number.to_string()),
+        ..Event::about("invoice.issued", &issued.number, "", issued.at).with_amount(issued.document.total)
+    }
+}
+
+fn of_account(id: &str, event: &account::Event) -> Option<Event> {
+    use account::Event as Told;
+    let (kind, at, op, amount) = match event {
+        Told::Opened { at, op, credit_limit, .. } => ("account.opened", at, op, *credit_limit),
+        Told::ToppedUp { at, op, amount, .. } => ("account.topped_up", at, op, *amount),
+        Told::PromotionGranted { at, op, amount, .. } => ("account.promoted", at, op, *amount),
+        Told::CreditLimitSet { at, op, limit } => ("account.limit_changed", at, op, *limit),
+        Told::Closed { at, op, paid_out, .. } => ("account.closed", at, op, *paid_out),
+        Told::Debited { at, op, amount, .. } => ("account.debited", at, op, *amount),
+        Told::HoldPlaced { .. }
+        | Told::Refused { .. }
+        | Told::HoldAdjusted { .. }
+        | Told::Captured { .. }
+        | Told::Released { .. }
+        | Told::Reversed { .. }
+        | Told::Refunded { .. }
+        | Told::PromotionExpired { .. }
+        | Told::CredentialLinked { .. }
+        | Told::CredentialUnlinked { .. } => return None,
+    };
+    Some(Event {
+        account: Some(id.to_owned()),
+        operation: Some(op.to_string()),
+        ..Event::about(kind, id, op, *at).with_amount(amount)
+    })
+}
+
+fn of_settlement(partition: PartitionId, event: &register::Event) -> Option<Event> {
+    match event {
+        register::Event::Booked(booking) => {
+            let differs = |verdict: &&Verdict| {
+                matches!(verdict, Verdict::Differs { .. } | Verdict::Extra(_) | Verdict::SetAside(_))
+            };
+            let lines = u64::try_from(booking.verdicts.iter().filter(differs).count()).unwrap_or(u64::MAX);
+            let at = booking.entries.first().map_or(Timestamp::default(), crate::ledger::Entry::at);
+            let part = format!("{}|{}|{}|{}", booking.batch, booking.revision, booking.part, partition.0);
+            (lines > 0).then(|| Event {
+                processor: Some(booking.processor.to_string()),
+                batch: Some(booking.batch.to_string()),
+                lines: Some(lines),
+                ..Event::about("reconciliation.differs", &booking.processor, part, at)
+            })
+        }
+        register::Event::RevertOrdered(reverting) => Some(Event {
+            processor: Some(reverting.processor.to_string()),
+            batch: Some(reverting.batch.to_string()),
+            reason: Some(reverting.reason.to_string()),
+            ..Event::about("reconciliation.reverted", &reverting.processor, &reverting.batch, reverting.at)
+        }),
+        register::Event::Received(..) | register::Event::Expired(_) | register::Event::Reverted(_) => None,
+    }
+}
+
+/// The events of a session's whole life that its state still tells, from a time on: those of the log with the same ids.
+pub(super) fn of_session(session: &Session, since: Timestamp) -> Vec<Event> {
+    let (id, payment) = (session.id, &session.payment);
+    let mut events = Vec::new();
+    if session.opened_at >= since || id.begun() >= since {
+        events.push(started(id, session.charger.as_str(), session.opened_at));
+    }
+    let entries = payment.history().filter(|entry| entry.at >= since);
+    let told = entries.filter_map(|entry| {
+        of_entry(id.payment(), &entry, kind_in(payment, entry.operation), Some(payment.currency()))
+    });
+    events.extend(told);
+    if let Some(ended) = session.ended().filter(|ended| ended.known_at >= since) {
+        events.push(over("session.updated", id, ended));
+    }
+    if let Some(at) = session.settled_at().filter(|at| *at >= since) {
+        events.extend([closed("session.settled", id, at), closed("receipt.issued", id, at)]);
+    }
+    events.extend(session.documents().iter().filter(|issued| issued.at >= since).map(of_document));
+    events
+}

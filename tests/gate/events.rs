@@ -1,0 +1,222 @@
+//! The feed of events: nothing is missed over kills of the gate, a stream goes on where it was broken, and who was away longer
+//! than the log reaches back gets the sessions from the archive.
+
+use crate::common::Served;
+use crate::common::business::Business;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+use wattstile::journal::Layout;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
+    config.timeout_global(Some(TIMEOUT)).build().new_agent()
+}
+
+/// A page of events and the cursor behind it; none while the gate is away.
+fn page(gate: &Served, query: &str) -> Option<(Vec<Value>, String)> {
+    let console = gate.console();
+    let address = format!("http://{}/api/v1/events?follow=false&limit=1000{query}", console.address);
+    let mut answer = agent().get(address).header("Authorization", format!("Bearer {}", console.token)).call().ok()?;
+    let text = answer.body_mut().read_to_string().ok()?;
+    assert_eq!(answer.status().as_u16(), 200, "{text}");
+    let next = answer.headers()["x-next"].to_str().unwrap().to_owned();
+    Some((text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), next))
+}
+
+/// Everything behind a cursor.
+fn all(gate: &Served, after: &str) -> Vec<Value> {
+    let (mut events, mut after) = (Vec::new(), after.to_owned());
+    let until = Instant::now() + TIMEOUT;
+    loop {
+        let (more, next) = page(gate, &format!("&after={after}")).expect("the gate runs");
+        let is_over = more.is_empty() && next == after;
+        events.extend(more);
+        after = next;
+        if is_over {
+            return events;
+        }
+        assert!(Instant::now() < until, "the feed does not end");
+    }
+}
+
+fn text<'a>(event: &'a Value, name: &str) -> &'a str {
+    event[name].as_str().unwrap_or_default()
+}
+
+fn ids(events: &[Value]) -> BTreeSet<&str> {
+    events.iter().map(|event| text(event, "id")).collect()
+}
+
+#[test]
+fn an_observer_misses_nothing_over_kills_of_the_gate() {
+    let mut gate = Served::start(&["payment.answer_authorize=2s", "log.level=warn"]);
+    let business = Business::begin(&mut gate, 8, 31);
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    for round in 0..40 {
+        std::thread::sleep(Duration::from_millis(100));
+        if round % 13 == 12 {
+            gate.kill();
+            gate.start_again();
+        }
+        let (events, next) = page(&gate, &format!("&after={after}")).expect("the gate runs");
+        seen.extend(events);
+        after = next;
+    }
+    let outcome = business.finish();
+    outcome.assert_nothing_lost();
+    seen.extend(all(&gate, &after));
+
+    // The same as read in one go, each once, each partition in order.
+    let whole = all(&gate, "");
+    assert_eq!(
+        seen.iter().map(|event| text(event, "id")).collect::<Vec<_>>(),
+        whole.iter().map(|event| text(event, "id")).collect::<Vec<_>>()
+    );
+    assert_eq!(ids(&seen).len(), seen.len(), "no event twice");
+    let mut last: BTreeMap<u64, u64> = BTreeMap::new();
+    for event in &seen {
+        let (partition, sequence) = (event["partition"].as_u64().unwrap(), event["sequence"].as_u64().unwrap());
+        let before = last.insert(partition, sequence).unwrap_or_default();
+        assert!(before <= sequence, "{event}");
+    }
+    // A life of each session, in order; money as in the receipts.
+    let mut lives: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for event in seen.iter().filter(|event| event["session"].is_string()) {
+        lives.entry(text(event, "session")).or_default().push(text(event, "type"));
+    }
+    assert!(lives.len() >= 8, "{}", lives.len());
+    for (session, types) in &lives {
+        assert_eq!(types.first(), Some(&"session.started"), "{session}: {types:?}");
+        let at = |name: &str| types.iter().position(|known| *known == name);
+        assert!(
+            at("session.settled").is_some() && at("session.settled") < at("receipt.issued"),
+            "{session}: {types:?}"
+        );
+        assert!(!types.contains(&"session.metered"));
+    }
+    let captured: i64 = seen
+        .iter()
+        .filter(|event| text(event, "type") == "capture.succeeded")
+        .map(|event| text(event, "amount").replace('.', "").parse::<i64>().unwrap())
+        .sum();
+    assert_eq!(captured, outcome.fleet.paid_minor.values().sum::<i64>());
+    // Only what was asked for; what there is not is refused.
+    let (settled, _) = page(&gate, "&types=session.settled").unwrap();
+    assert!(settled.iter().all(|event| text(event, "type") == "session.settled") && settled.len() == lives.len());
+    let console = gate.console();
+    for wrong in ["types=session.setled", "after=x", "limit=0", "follow=perhaps"] {
+        let address = format!("http://{}/api/v1/events?{wrong}", console.address);
+        let answer = agent().get(address).header("Authorization", format!("Bearer {}", console.token)).call().unwrap();
+        assert_eq!(answer.status().as_u16(), 400, "{wrong}");
+    }
+}
+
+/// A stream of server-sent events over a bare connection.
+struct Stream(BufReader<TcpStream>);
+
+impl Stream {
+    fn open(gate: &Served, query: &str, last: Option<&str>) -> Stream {
+        let console = gate.console();
+        let mut stream = TcpStream::connect(console.address).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let last = last.map_or(String::new(), |last| format!("Last-Event-ID: {last}\r\n"));
+        let head = format!(
+            "GET /api/v1/events?{query} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n{last}\r\n",
+            console.token
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        Stream(BufReader::new(stream))
+    }
+
+    /// The next event: its id, its type and its document.
+    fn next(&mut self) -> Option<(String, String, Value)> {
+        let (mut id, mut name) = (String::new(), String::new());
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            let line = line.trim_end();
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = text.to_owned();
+            } else if let Some(text) = line.strip_prefix("event: ") {
+                name = text.to_owned();
+            } else if let Some(text) = line.strip_prefix("data: ") {
+                return Some((id, name, serde_json::from_str(text).unwrap()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_goes_on_behind_the_last_event_also_over_a_kill() {
+    let mut gate = Served::start(&["payment.answer_authorize=2s", "log.level=warn"]);
+    let business = Business::begin(&mut gate, 4, 32);
+    let mut stream = Stream::open(&gate, "types=session.*", None);
+    let mut seen: Vec<Value> = Vec::new();
+    let mut last = String::new();
+    while seen.len() < 6 {
+        let (id, name, event) = stream.next().expect("an event");
+        assert_eq!((text(&event, "cursor"), text(&event, "type")), (id.as_str(), name.as_str()));
+        last = id;
+        seen.push(event);
+    }
+    gate.kill();
+    while let Some((id, _, event)) = stream.next() {
+        last = id;
+        seen.push(event);
+    }
+    gate.start_again();
+    let mut stream = Stream::open(&gate, "types=session.*", Some(&last));
+    for _ in 0..6 {
+        let (_, _, event) = stream.next().expect("an event");
+        seen.push(event);
+    }
+    business.finish().assert_promises_kept();
+    let whole: Vec<Value> =
+        all(&gate, "").into_iter().filter(|event| text(event, "type").starts_with("session.")).collect();
+    let begun: Vec<&str> = whole.iter().take(seen.len()).map(|event| text(event, "id")).collect();
+    assert_eq!(seen.iter().map(|event| text(event, "id")).collect::<Vec<_>>(), begun);
+}
+
+/// The log is let go behind snapshots all the time: what it has no more comes from the archive, under the same ids.
+#[test]
+fn who_was_away_longer_than_the_log_gets_the_sessions_from_the_archive() {
+    let layout = Layout { partitions: 8, generation_blocks: 16 };
+    let settings = ["payment.answer_authorize=2s", "journal.snapshot_every=50ms", "log.level=warn"];
+    let mut gate = Served::start_on(layout, &settings);
+    let business = Business::begin(&mut gate, 8, 33);
+    // It follows all the time, so that it sees everything in the log.
+    let (mut seen, mut after, mut early) = (Vec::new(), String::new(), String::new());
+    let until = Instant::now() + TIMEOUT;
+    while seen.iter().filter(|event| text(event, "type") == "session.settled").count() < 20 {
+        let (events, next) = page(&gate, &format!("&after={after}")).expect("the gate runs");
+        seen.extend(events);
+        after = next;
+        if early.is_empty() && seen.len() > 10 {
+            early.clone_from(&after);
+        }
+        assert!(Instant::now() < until, "{} events", seen.len());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    business.finish().assert_promises_kept();
+    seen.extend(all(&gate, &after));
+    // Nothing of the tail in memory is left.
+    gate.kill();
+    gate.start_again();
+    let late = all(&gate, &early);
+    assert_eq!(text(&late[0], "type"), "feed.gap", "the log was let go: {:?}", late.first());
+    let known = ids(&late);
+    let of_sessions = |event: &&Value| event["session"].is_string() && !matches!(text(event, "reason"), "limit");
+    let mut missing = seen.iter().filter(of_sessions).filter(|event| {
+        // An order to stop is not kept by the session.
+        text(event, "type") != "session.updated" && !known.contains(text(event, "id"))
+    });
+    assert!(missing.next().is_none(), "{:?}", missing.next());
+    assert!(late.iter().filter(|event| text(event, "type") == "session.settled").count() >= 20);
+}
