@@ -466,6 +466,24 @@ pub const FEED_SESSIONS_READ: usize = 200;
 /// Clients that follow the feed at once.
 pub const EVENT_STREAMS_MAX: usize = 16;
 
+/// Webhooks of a gate: each has a thread.
+pub const WEBHOOKS_MAX: usize = 32;
+
+/// Events that are shown as parked, of one webhook; the oldest go first.
+pub const PARKED_MAX: usize = 100;
+
+/// How long an endpoint may take for a message.
+pub const WEBHOOK_TIMEOUT: TimeSpan = TimeSpan::from_secs(15);
+
+/// Longest head, and longest body, of an endpoint's answer that is read, in bytes.
+pub const WEBHOOK_ANSWER_BYTES: usize = 16 << 10;
+
+/// Longest pause between two attempts.
+pub const WEBHOOK_PAUSE_MAX: TimeSpan = TimeSpan::from_secs(3_600);
+
+/// How long an event is tried to be delivered.
+pub const WEBHOOK_TRIED_FOR: TimeSpan = TimeSpan::from_secs(3 * 86_400);
+
 /// Idempotency keys that are remembered; the oldest is forgotten first.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 65_536;
 

@@ -45,6 +45,7 @@ pub mod sim;
 pub mod simulate;
 pub mod tariff;
 mod token;
+mod webhook;
 
 pub use exit::{CliError, Exit};
 pub use output::Output;
@@ -97,6 +98,8 @@ enum Verb {
     Cert(cert::Args),
     /// Make, list and revoke tokens of the API
     Token(token::Args),
+    /// Endpoints that events are pushed to
+    Webhook(webhook::Args),
     /// Every order that came over the API
     Audit(audit::Args),
     /// The console in a browser
@@ -190,6 +193,7 @@ impl Verb {
             Verb::Session(args) => session::run(args, output),
             Verb::Tariff(args) => tariff::run(args, output),
             Verb::Token(args) => token::run(args, output),
+            Verb::Webhook(args) => webhook::run(args, output),
         }
     }
 }

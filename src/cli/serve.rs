@@ -16,6 +16,7 @@ use crate::tariff::TariffBook;
 use crate::transport::Edge;
 use crate::transport::files::read_secret;
 use crate::units::{Clock, counted};
+use crate::web::webhooks::WebhookSettings;
 use crate::web::{Console, ENDPOINT_FILE, Listening};
 use crate::wire::MaySpeakFor;
 use arc_swap::ArcSwap;
@@ -101,6 +102,10 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
         hosts: config.console.hosts.clone(),
         probes: config.console.probes_listen,
         token,
+        webhooks: WebhookSettings {
+            allow: config.webhooks.allow.clone(),
+            roots_file: config.webhooks.roots_file.clone(),
+        },
     };
     let console = Console::listen(listening, Box::new(move || how_far.to_string()));
     let mut console = console.map_err(CliError::failed)?;

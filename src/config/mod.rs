@@ -19,7 +19,7 @@ pub use problem::{ConfigError, Problem};
 pub use section::{Field, Section};
 pub use sections::{
     Assignment, Chargers, Console, Credentials, Gate, Journal, Log, Ocpp, Operator, Payment, Processor, Processors,
-    Receipts, Site, Tariffs, Tls,
+    Receipts, Site, Tariffs, Tls, Webhooks,
 };
 pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, SeriesScope, Setting, ZoneName};
 pub use tree::Origin;
@@ -55,6 +55,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[console]`
     pub console: Console,
+    /// `[webhooks]`
+    pub webhooks: Webhooks,
     /// `[tariffs]`
     pub tariffs: Tariffs,
     /// `[[assignment]]`
@@ -98,7 +100,7 @@ pub struct Loaded {
     layers: Layers,
 }
 
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     Gate::KEY,
     Chargers::KEY,
     Ocpp::KEY,
@@ -106,6 +108,7 @@ const SECTIONS: [&str; 16] = [
     Processor::KEY,
     Tls::KEY,
     Console::KEY,
+    Webhooks::KEY,
     Tariffs::KEY,
     Assignment::KEY,
     Site::KEY,
@@ -272,6 +275,7 @@ impl Config {
             processors: Reader::section(root, problems),
             tls: Reader::section(root, problems),
             console: Reader::section(root, problems),
+            webhooks: Reader::section(root, problems),
             tariffs: Reader::section(root, problems),
             assignments: assignments.into_iter().map(|(assignment, _)| assignment).collect(),
             payment: Reader::section(root, problems),
@@ -437,7 +441,7 @@ impl Config {
         }
         let mut all = vec![one(&self.gate), one(&self.chargers), one(&self.ocpp), one(&self.processors)];
         all.extend(each(&self.registry));
-        all.extend([one(&self.tls), one(&self.console), one(&self.tariffs)]);
+        all.extend([one(&self.tls), one(&self.console), one(&self.webhooks), one(&self.tariffs)]);
         all.extend(each(&self.assignments));
         all.extend(each(&self.sites));
         all.extend([one(&self.payment), one(&self.credentials), one(&self.operator), one(&self.journal)]);

@@ -164,6 +164,13 @@ sections! {
         /// data directory, which only the gate's user can read.
         token_file: Option<PathBuf> = None;
     }
+    /// Events that are pushed to other programs.
+    Webhooks "webhooks" {
+        /// Hosts that webhooks may have although they are of this machine or a private network, also without TLS.
+        allow: Vec<String> = Vec::new();
+        /// File with the authorities by which endpoints are recognised; without it, those of the system.
+        roots_file: Option<PathBuf> = None;
+    }
     /// Prices.
     Tariffs "tariffs" {
         /// Folder with OCPI tariffs, one JSON file each; without it, `tariffs` in the data directory.

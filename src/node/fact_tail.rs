@@ -77,8 +77,8 @@ impl FactTail {
 /// Readings, and what only they cause: no observer is told of them one by one. The first byte of a fact of a session is its
 /// number in the upper seven bits; that of a plain reading has the highest bit.
 const PLAIN_READING: u8 = 0x80;
-/// `Metered`, `RegisterJumped`, `Suspected`, `Decided`.
-const OF_READINGS: [u8; 4] = [1, 2, 3, 11];
+/// `Metered`, `RegisterJumped`, `Suspected`, `Decided`, `Noted`, `Signed`.
+const OF_READINGS: [u8; 6] = [1, 2, 3, 11, 16, 17];
 /// Where the fact begins behind the session's id.
 const SESSION_ID: usize = 12;
 

@@ -154,7 +154,7 @@ pub(super) fn revoke_token(call: &Call<'_>, NoMembers {}: NoMembers) -> Result<S
     if !call.over()?.access.tokens()?.revoke(name)? {
         return Err(Problem::not_found(format!("there is no token `{name}`")));
     }
-    Ok(Sheet(Revoked::token(name)))
+    Ok(Sheet(Revoked::of(name)))
 }
 
 described! {
@@ -171,8 +171,8 @@ pub struct Revoked {
 }
 
 impl Revoked {
-    /// A token.
-    pub fn token(name: &str) -> Revoked {
+    /// A token, or a webhook.
+    pub fn of(name: &str) -> Revoked {
         Revoked { schema: "wattstile.order/1".to_owned(), name: name.to_owned(), revoked: true }
     }
 }

@@ -28,6 +28,8 @@ mod prometheus;
 mod request;
 mod routes;
 mod server;
+mod webhook_orders;
+pub mod webhooks;
 
 pub use doors::{Login, LoginWish, Revoked};
 pub use path::segment;
@@ -35,3 +37,4 @@ pub use problem::{CODES, Problem};
 pub use request::{Answer, Request};
 pub use routes::get;
 pub use server::{Console, ConsoleEndpoint, ConsoleError, ENDPOINT_FILE, Listening, Starting};
+pub use webhook_orders::{Replaying, Rotating};

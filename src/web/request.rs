@@ -3,6 +3,7 @@
 use super::access::{Access, Principal};
 use super::audit::Trail;
 use super::problem::Problem;
+use super::webhooks::Webhooks;
 use crate::api::Views;
 use crate::units::Timestamp;
 use crate::units::shape::described;
@@ -54,6 +55,8 @@ pub enum Answer {
 pub(super) struct Over<'a> {
     /// Its tokens and sign-ins.
     pub access: &'a Access,
+    /// Endpoints that events are pushed to, where the gate keeps a data directory.
+    pub webhooks: Option<&'a Webhooks>,
     /// Every order, where the gate keeps a data directory.
     pub trail: Option<&'a Trail>,
     /// Its address, as links have it.

@@ -9,7 +9,7 @@ use super::parameters::{
 use super::path::canonical;
 use super::problem::Problem;
 use super::request::{Answer, Call, Request};
-use super::{documents, doors, events, orders, path};
+use super::{documents, doors, events, orders, path, webhook_orders};
 use crate::api::Views;
 use crate::limits::{CONSOLE_BODY_BYTES, SETTLEMENT_PREVIEW_BYTES_MAX};
 use axum::http::Method;
@@ -322,6 +322,41 @@ pub(super) static ROUTES: &[Route] = &[
         &[EVENTS_AFTER, TYPES, FOLLOW, LIMIT],
         "What happened: a stream of server-sent events, or with `follow=false` a page of JSON Lines"
     ),
+    Route {
+        roles: Roles::ADMIN,
+        ..query!("/api/v1/webhooks", webhook_orders::list, &[FORMAT], "Endpoints that events are pushed to")
+    },
+    order!("/api/v1/webhooks", Roles::ADMIN, webhook_orders::create, Pin::Nothing, "Makes an endpoint"),
+    order!(
+        "/api/v1/webhooks/{id}/test",
+        Roles::ADMIN,
+        webhook_orders::test,
+        Pin::Nothing,
+        "Sends an endpoint a message of type `webhook.test`",
+        body_or_none
+    ),
+    order!(
+        "/api/v1/webhooks/{id}/replay",
+        Roles::ADMIN,
+        webhook_orders::replay,
+        Pin::Nothing,
+        "Sends an endpoint what comes behind an event, again"
+    ),
+    order!(
+        "/api/v1/webhooks/{id}/rotate",
+        Roles::ADMIN,
+        webhook_orders::rotate,
+        Pin::Nothing,
+        "Gives an endpoint another secret; the present one stays valid beside it"
+    ),
+    order!(
+        "/api/v1/webhooks/{id}/remove",
+        Roles::ADMIN,
+        webhook_orders::remove,
+        Pin::Nothing,
+        "Removes an endpoint",
+        body_or_none
+    ),
     Route { roles: Roles::ADMIN, ..query!("/api/v1/tokens", doors::tokens, &[FORMAT], "Tokens of the API") },
     order!(
         "/api/v1/tokens",
@@ -355,7 +390,7 @@ pub(super) static ROUTES: &[Route] = &[
         "/api/v1/logins",
         Roles::ALL,
         doors::login_link,
-        Pin::Question,
+        Pin::Nothing,
         "A link with which a browser signs in, once",
         body_or_none
     ),
@@ -616,6 +651,12 @@ mod tests {
         ("POST /api/v1/backup", "a"),
         ("GET /api/v1/audit", "a"),
         ("GET /api/v1/audit/check", "a"),
+        ("GET /api/v1/webhooks", "a"),
+        ("POST /api/v1/webhooks", "a"),
+        ("POST /api/v1/webhooks/{id}/test", "a"),
+        ("POST /api/v1/webhooks/{id}/replay", "a"),
+        ("POST /api/v1/webhooks/{id}/rotate", "a"),
+        ("POST /api/v1/webhooks/{id}/remove", "a"),
         ("GET /api/v1/tokens", "a"),
         ("POST /api/v1/tokens", "a"),
         ("POST /api/v1/tokens/{name}/revoke", "a"),

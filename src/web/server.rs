@@ -11,6 +11,7 @@ use super::problem::Problem;
 use super::prometheus;
 use super::request::{Answer, Call, Over};
 use super::routes::{self, Action, Found, Ordering, Pin as Pinned, Probe};
+use super::webhooks::{WebhookSettings, Webhooks};
 use crate::api::Views;
 use crate::host::{Durability, cannot_listen, replace_file, wall_clock};
 use crate::limits;
@@ -84,12 +85,16 @@ pub struct Listening {
     pub probes: Option<SocketAddr>,
     /// The token; without one it is made.
     pub token: Option<String>,
+    /// Which targets webhooks may have.
+    pub webhooks: WebhookSettings,
 }
 
 impl Listening {
-    /// On a loopback address, without a listener for probes.
+    /// On a loopback address, without a listener for probes; webhooks may go to the loopback.
     pub fn on(address: SocketAddr, token: Option<String>) -> Listening {
-        Listening { address, hosts: Vec::new(), probes: None, token }
+        let allow = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+        let webhooks = WebhookSettings { allow, roots_file: None };
+        Listening { address, hosts: Vec::new(), probes: None, token, webhooks }
     }
 }
 
@@ -145,6 +150,9 @@ struct Shared {
     trail: OnceLock<Trail>,
     /// Clients that follow the feed.
     streams: Streams,
+    webhook_settings: WebhookSettings,
+    /// Endpoints that events are pushed to, once the data directory is known.
+    webhooks: OnceLock<Webhooks>,
     address: SocketAddr,
 }
 
@@ -154,7 +162,7 @@ impl Console {
     /// # Errors
     /// An address is taken, or the console's is none of the loopback.
     pub fn listen(listening: Listening, starting: Starting) -> Result<Console, ConsoleError> {
-        let Listening { address, hosts, probes, token } = listening;
+        let Listening { address, hosts, probes, token, webhooks: webhook_settings } = listening;
         if !address.ip().is_loopback() {
             let text = "not a loopback address; for probes and scrapers elsewhere set `console.probes_listen`";
             let error = io::Error::new(io::ErrorKind::InvalidInput, text);
@@ -178,6 +186,8 @@ impl Console {
             access: Access::new(&token),
             trail: OnceLock::new(),
             streams: Streams::new(),
+            webhook_settings,
+            webhooks: OnceLock::new(),
             address,
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -208,6 +218,8 @@ impl Console {
             self.shared.access.take(Tokens::open(&data.join(TOKENS_FILE)));
             // It is set once; that of a second gate in the same console is ignored.
             let _ = self.shared.trail.set(Trail::open(&data.join(AUDIT_FILE))?);
+            let settings = self.shared.webhook_settings.clone();
+            let _ = self.shared.webhooks.set(Webhooks::start(data, views.clone(), settings)?);
         }
         self.file = data.map(|data| data.join(ENDPOINT_FILE));
         if let Some(file) = &self.file {
@@ -297,6 +309,9 @@ impl Console {
     fn end(&mut self) {
         if let Some(file) = self.file.take() {
             let _ = fs::remove_file(file);
+        }
+        if let Some(webhooks) = self.shared.webhooks.get() {
+            webhooks.stop();
         }
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -397,7 +412,8 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     let answered = tokio::task::spawn_blocking(move || {
         let views = shared.views.get().ok_or_else(|| shared.not_yet())?;
         let (access, trail, address) = (&shared.access, shared.trail.get(), shared.address);
-        let over = Over { access, trail, address, principal: &principal };
+        let webhooks = shared.webhooks.get();
+        let over = Over { access, trail, webhooks, address, principal: &principal };
         let call = Call { views, over: Some(over), named: found.named, query: &query, body: &body };
         match (found.action, shared.trail.get()) {
             (Action::Order(_, Ordering { pin, .. }), Some(trail)) if pin != Pinned::Question => {

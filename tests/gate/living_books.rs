@@ -365,6 +365,8 @@ fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere(
     // Killed and started again, it has the same state.
     bench.gate.kill();
     bench.gate.start_again();
+    // Verbs find it by its console.
+    bench.gate.console();
     assert_eq!(bench.json(&["invoice", "ls"]), invoices);
     assert_eq!(bench.verb(&["invoice", "verify-series"]).0, 0);
     assert_eq!(bench.verb(&["ledger", "export", "--format", "hledger"]).1, journal);

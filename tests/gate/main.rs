@@ -35,4 +35,5 @@ mod site_bound;
 mod tariff_cli;
 mod terminal;
 mod tokens;
+mod webhooks;
 mod wire_python;

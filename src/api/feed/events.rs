@@ -22,7 +22,10 @@ use std::fmt::Display;
 /// Every type of event with its meaning. The manual lists the same.
 pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("session.started", "a session exists"),
-    ("session.updated", "it is admitted, has another limit, is ordered to stop, is kept for review, or no more energy is billed"),
+    (
+        "session.updated",
+        "it is admitted, has another limit, is ordered to stop, is kept for review, or no more energy is billed",
+    ),
     ("session.settled", "every hold of it has ended"),
     ("session.corrected", "it ended otherwise than its last known total"),
     ("authorization.approved", "funds are reserved"),
@@ -205,6 +208,9 @@ fn of_session_fact(id: SessionId, event: &session::Event) -> Vec<Event> {
         | Told::Suspected { .. }
         | Told::Decided(_)
         | Told::Presented(_)
+        | Told::Continued { .. }
+        | Told::Noted(_)
+        | Told::Signed(_)
         | Told::Restored(_) => Vec::new(),
     }
 }

@@ -120,12 +120,12 @@ impl Feed {
     /// The log, the archive or a shard cannot be read now.
     pub fn behind(&self, views: &Views, cursor: Cursor) -> Result<Events, Unanswered> {
         match cursor {
-            Cursor::Log { block, index, at } => self.from_log(views, LogPosition { block, index }, at),
+            Cursor::Log { block, index, at } => self.in_log(views, LogPosition { block, index }, at),
             Cursor::Sessions { last, since, resume } => from_sessions(views, SessionId::from_u128(last), since, resume),
         }
     }
 
-    fn from_log(&self, views: &Views, after: LogPosition, time: i64) -> Result<Events, Unanswered> {
+    fn in_log(&self, views: &Views, after: LogPosition, time: i64) -> Result<Events, Unanswered> {
         let (facts, end) = match self.tail.behind(after, EVENTS_MAX) {
             Ok(facts) => (facts, None),
             Err(begin) => match self.read_log(after)? {

@@ -122,7 +122,8 @@ fn outcome(of: u64, keeps_answer: bool, answer: &Result<Answer, Problem>) -> Lin
     match answer {
         Ok(Answer::Json(document)) => {
             let is_short = keeps_answer && document.to_string().len() <= AUDIT_ANSWER_BYTES;
-            let kept = Some(document.clone()).filter(|document| is_short && document.get("token").is_none());
+            let has_secret = ["token", "login"].iter().any(|name| document.get(name).is_some());
+            let kept = Some(document.clone()).filter(|_| is_short && !has_secret);
             Line { status: Some(200), answer: kept, ..line }
         }
         Ok(Answer::Text(..) | Answer::Page { .. }) => Line { status: Some(200), ..line },
