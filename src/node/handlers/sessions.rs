@@ -51,6 +51,7 @@ pub(super) fn deliver(delivery: &mut Delivery<'_>, partition: &mut Partition, ce
     let begins =
         |event: &session::Event| matches!(event, session::Event::Admitted { .. } | session::Event::Quarantined { .. });
     let adopts = decided.events.iter().any(begins);
+    let ends = decided.events.iter().any(|event| matches!(event, session::Event::Ended(_)));
     for effect in decided.effects {
         carry_out(delivery, partition, SessionRef { cell, charger: slot, id, key }, effect);
     }
@@ -61,6 +62,9 @@ pub(super) fn deliver(delivery: &mut Delivery<'_>, partition: &mut Partition, ce
     }
     if adopts {
         unpaid::adopt(delivery, partition, cell);
+    }
+    if ends {
+        unpaid::bill_by_policy(delivery, partition, cell);
     }
 }
 

@@ -433,8 +433,7 @@ fn for_named(
             return unpaid::stray(delivery, partition, slot, (name, report), command);
         }
         unpaid::present(delivery, partition, cell, &report);
-        sessions::deliver(delivery, partition, cell, command);
-        return unpaid::bill_by_policy(delivery, partition, cell);
+        return sessions::deliver(delivery, partition, cell, command);
     }
     let estimated = state.begun().any(|begun| begun.key == key && begun.estimated);
     let Some(past) = state.past_session(key).copied() else { return };

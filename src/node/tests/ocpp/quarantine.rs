@@ -252,6 +252,14 @@ fn a_policy_may_bill_what_was_given_after_a_refused_start_17() {
     station.stop(transaction, 2_000);
     assert_eq!((station.kept_wh(), station.owed(0), station.captured()), (vec![None], 14, 0));
     assert_eq!(station.sessions()[0].payment.shortfall().minor, 14);
+    // Also where the stop is lost, and the next driver comes.
+    let at = station.now();
+    let (transaction, _) = station.start("ACCT-NONE", 2_000, &at);
+    station.pass(600);
+    station.values(transaction, "3000", None);
+    let at = station.now();
+    assert_eq!(station.start("ACCT-0001", 3_000, &at).1, ACCEPTED);
+    assert_eq!((station.kept_wh()[1], station.owed(1)), (None, 14));
 }
 
 #[test]
