@@ -1,5 +1,5 @@
 //! Shapes of JSON documents, read from the types that make them: what the API's document and the heads of its tables are
-//! made of. [`described!`] stands around a struct and leaves it as it is.
+//! made of. `described!` stands around a struct and leaves it as it is.
 
 use rust_decimal::Decimal;
 use serde::Serialize;
