@@ -104,6 +104,7 @@ impl Problem {
 
     /// The gate has not started yet.
     pub(super) fn starting(progress: &str) -> Problem {
+        let progress = if progress.is_empty() { "ask again in a moment" } else { progress };
         Problem::new(503, format!("the gate is starting: {progress}")).coded("starting")
     }
 

@@ -70,8 +70,10 @@ impl Gate {
         let until = Instant::now() + TIMEOUT;
         loop {
             let output = self.command(arguments).output().unwrap();
-            // The console opens a moment after the listeners.
-            if output.status.code() != Some(75) || Instant::now() > until {
+            // The console opens a moment after the listeners, and shows the gate a moment later.
+            let is_starting = String::from_utf8_lossy(&output.stderr).contains("the gate is starting");
+            let is_early = output.status.code() == Some(75) || is_starting;
+            if !is_early || Instant::now() > until {
                 return output;
             }
             std::thread::sleep(Duration::from_millis(100));
