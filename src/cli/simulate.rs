@@ -30,6 +30,9 @@ pub struct Args {
     /// Chargers in each world
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     chargers: u32,
+    /// Percent of the chargers that speak OCPP: 1.6, 2.0.1 and 2.1 in turn
+    #[arg(long, value_name = "PERCENT", default_value_t = world::OCPP_PERCENT, value_parser = clap::value_parser!(u8).range(0..=100))]
+    ocpp: u8,
     /// What may go wrong: `all`, `none`, or names with commas between (a minus takes one away)
     #[arg(long, value_name = "FAULTS", default_value = "all", allow_hyphen_values = true)]
     faults: Faults,
@@ -64,7 +67,13 @@ struct Speed {
 /// # Errors
 /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    let settings = Settings { seed: args.seed, minutes: args.hours * 60, chargers: args.chargers, faults: args.faults };
+    let settings = Settings {
+        seed: args.seed,
+        minutes: args.hours * 60,
+        chargers: args.chargers,
+        ocpp_percent: args.ocpp,
+        faults: args.faults,
+    };
     let (report, speed) = simulate(&settings, args.threads, output);
     let repeat = repeat(&settings, &report);
     let good = report.is_good();
@@ -111,8 +120,10 @@ fn repeat(settings: &Settings, report: &Report) -> Vec<String> {
     broken.dedup();
     let world = |seed: u64| settings.worlds().into_iter().find(|world| world.seed == seed);
     let line = |world: Settings| {
-        let Settings { seed, minutes, chargers, faults } = world;
-        format!("wattstile sim world --seed {seed} --hours {} --chargers {chargers} --faults {faults}", minutes / 60)
+        let Settings { seed, minutes, chargers, ocpp_percent, faults } = world;
+        let ocpp = if ocpp_percent == world::OCPP_PERCENT { String::new() } else { format!(" --ocpp {ocpp_percent}") };
+        let hours = minutes / 60;
+        format!("wattstile sim world --seed {seed} --hours {hours} --chargers {chargers}{ocpp} --faults {faults}")
     };
     broken.into_iter().filter_map(world).map(line).collect()
 }
@@ -133,6 +144,12 @@ pub(super) fn describe(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         report.seed
     )?;
     writeln!(out, "  sessions           {} ({} receipts)", report.sessions, report.receipts)?;
+    writeln!(
+        out,
+        "  OCPP               {}, {} ended",
+        counted(report.ocpp_chargers, "charger"),
+        counted(report.ocpp_sessions_ended, "session")
+    )?;
     writeln!(out, "  readings           {} acknowledged of {}", report.readings_acked, report.readings)?;
     writeln!(
         out,

@@ -7,6 +7,7 @@ pub mod driver;
 pub mod fleet;
 pub mod kept_clock;
 pub mod memory;
+pub mod ocpp;
 pub mod pace;
 pub mod pipe;
 pub mod processor;

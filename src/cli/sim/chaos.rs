@@ -206,7 +206,13 @@ fn refund_some(dir: &Path, fleet: &Fleet, rng: &mut Rng) -> u64 {
 /// The same in a world that is simulated as a whole.
 fn simulated(args: &Args, output: &Output) -> Result<Exit, CliError> {
     let minutes = args.duration.map_or(6 * 60, |duration| duration.as_secs().div_ceil(60).max(1));
-    let settings = world::Settings { seed: args.seed, minutes, chargers: args.chargers, faults: world::Faults::ALL };
+    let settings = world::Settings {
+        seed: args.seed,
+        minutes,
+        chargers: args.chargers,
+        ocpp_percent: world::OCPP_PERCENT,
+        faults: world::Faults::ALL,
+    };
     let mut reports = settings.worlds().into_iter().map(|world| world::simulate(&world));
     let mut report = reports.next().ok_or_else(|| CliError::failed("there is no world"))?;
     reports.for_each(|next| report.add(next));

@@ -23,7 +23,8 @@ pub use remembered::has_sessions;
 use super::driver::{Scenario, Visit, Visitors};
 use super::recording::RecordedSession;
 use crate::message::{
-    ChargerHello, ChargerHelloAck, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StopReason, ToCharger,
+    ChargerHello, ChargerHelloAck, Code, ConnectorInfo, FromCharger, Limit, SessionMark, Standing, StartSession, StopReason,
+    ToCharger,
 };
 use crate::units::rng::Rng;
 use crate::units::{
@@ -80,6 +81,11 @@ pub struct Tally {
     pub sessions_lost: u64,
     /// Sessions that the gate forgot before their receipt had come.
     pub receipts_missed: u64,
+    /// Sessions whose end the gate acknowledged, at chargers whose protocol has no receipts.
+    pub ended: u64,
+    /// Energy of the sessions that are over, or were forgotten, in microwatt hours.
+    #[serde(skip)]
+    pub delivered_uwh: i64,
 }
 
 impl Tally {
@@ -102,7 +108,26 @@ impl Tally {
         self.readings_lost += other.readings_lost;
         self.sessions_lost += other.sessions_lost;
         self.receipts_missed += other.receipts_missed;
+        self.ended += other.ended;
+        self.delivered_uwh = self.delivered_uwh.saturating_add(other.delivered_uwh);
     }
+}
+
+impl Tally {
+    fn deliver(&mut self, session: &Session) {
+        self.delivered_uwh = self.delivered_uwh.saturating_add(session.energy().microwatt_hours());
+    }
+}
+
+/// What a connector is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occupied {
+    /// The next car can come.
+    Free,
+    /// A car is there, and no energy flows.
+    Plugged,
+    /// Energy flows.
+    Charging,
 }
 
 /// A session with its receipt.
@@ -219,6 +244,11 @@ impl Charger {
         &self.settings.id
     }
 
+    /// The most power of its connectors.
+    pub fn power_max(&self) -> Power {
+        self.connectors.iter().map(|connector| connector.power_max).max().unwrap_or_default()
+    }
+
     /// What repeats its drivers.
     pub fn seed(&self) -> u64 {
         self.settings.seed
@@ -290,7 +320,9 @@ impl Charger {
     /// Resets or replaces the charger: it has no sessions, and its connectors are free. Its session keys continue to
     /// grow, like those of a clock.
     pub fn forget_everything(&mut self, now: Now, other_meter: bool) {
-        self.sessions.clear();
+        for session in std::mem::take(&mut self.sessions).into_values() {
+            self.tally.deliver(&session);
+        }
         self.recent.clear();
         self.window = None;
         for connector in &mut self.connectors {
@@ -345,13 +377,9 @@ impl Charger {
         match message {
             ToCharger::HelloAck(ack) => self.resume(&ack),
             ToCharger::StartAccepted { session: key, id, limit, price_text: _ } => {
+                self.admit(key, limit, now);
                 if let Some(session) = self.sessions.get_mut(&key) {
-                    session.limit = limit;
                     session.id = Some(id);
-                    if session.phase == Phase::Asked {
-                        self.tally.accepted += 1;
-                        session.open(now.wall, self.settings.interval);
-                    }
                 }
             }
             ToCharger::StartRejected { session: key, code, text: _ } => {
@@ -411,6 +439,60 @@ impl Charger {
             }
             ToCharger::GoAway(_) => self.window = None,
             ToCharger::HeartbeatAck { server_time: _ } | ToCharger::Answer(_) | ToCharger::Order { .. } => {}
+        }
+    }
+
+    /// The connection is up, and its protocol does not tell how far the gate is: everything that is not acknowledged is sent
+    /// again, at most so many readings of a session at a time.
+    pub fn ready(&mut self, window: usize) {
+        self.window = Some(window);
+        for session in self.sessions.values_mut() {
+            session.recalled = false;
+        }
+    }
+
+    /// Energy of a session flows, up to this limit.
+    pub fn admit(&mut self, key: SessionKey, limit: Limit, now: Now) {
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        session.limit = limit;
+        if session.phase == Phase::Asked {
+            self.tally.accepted += 1;
+            session.open(now.wall, self.settings.interval);
+        }
+    }
+
+    /// Sessions whose start is not answered.
+    pub fn asked(&self) -> impl Iterator<Item = StartSession> + '_ {
+        self.sessions.values().filter(|session| session.phase == Phase::Asked).map(Session::begin)
+    }
+
+    /// The start of a session, as long as the session is kept.
+    pub fn start_of(&self, key: SessionKey) -> Option<StartSession> {
+        self.sessions.get(&key).map(Session::begin)
+    }
+
+    /// What its connectors are doing now.
+    pub fn connectors(&self) -> impl Iterator<Item = (ConnectorId, Occupied)> + '_ {
+        let stopped = |id| self.sessions.values().any(|session| session.connector == id && session.is_stopped());
+        self.connectors.iter().map(move |connector| {
+            let occupied = match connector.state {
+                ConnectorState::Taken(key) => match self.sessions.get(&key).map(|session| session.phase) {
+                    Some(Phase::Open) => Occupied::Charging,
+                    Some(Phase::Asked | Phase::Stopped(_)) | None => Occupied::Plugged,
+                },
+                // Its stop is still to be reported.
+                ConnectorState::Idle | ConnectorState::Free { .. } if stopped(connector.id) => Occupied::Plugged,
+                ConnectorState::Idle | ConnectorState::Free { .. } => Occupied::Free,
+            };
+            (connector.id, occupied)
+        })
+    }
+
+    /// The gate acknowledged the end of a session, in a protocol without receipts: it is dropped.
+    pub fn ended(&mut self, key: SessionKey, now: Now) {
+        if let Some(session) = self.forget(key, now.wall) {
+            self.tally.ended += 1;
+            self.tally.readings_acked += u64::from(session.taken - session.acked.min(session.taken));
         }
     }
 
@@ -487,7 +569,9 @@ impl Charger {
             }
         }
         for key in gone {
-            self.sessions.remove(&key);
+            if let Some(session) = self.sessions.remove(&key) {
+                self.tally.deliver(&session);
+            }
             self.free_connectors(ack.server_time);
         }
     }
@@ -522,6 +606,7 @@ impl Charger {
     /// Drops a session; its connector is free.
     fn forget(&mut self, key: SessionKey, now: Timestamp) -> Option<Session> {
         let session = self.sessions.remove(&key)?;
+        self.tally.deliver(&session);
         if self.recent.len() == KEYS_REMEMBERED {
             self.recent.pop_front();
         }

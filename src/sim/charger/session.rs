@@ -89,13 +89,23 @@ impl Session {
     }
 
     pub fn start(&self) -> FromCharger {
-        FromCharger::Start(StartSession {
+        FromCharger::Start(self.begin())
+    }
+
+    /// What is said at its start.
+    pub fn begin(&self) -> StartSession {
+        StartSession {
             session: self.key,
             connector: self.connector,
             credential: self.credential.clone(),
             at: self.started,
             register: self.register_start,
-        })
+        }
+    }
+
+    /// Whether its last reading was taken.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.phase, Phase::Stopped(_))
     }
 
     /// Energy flows from now on.

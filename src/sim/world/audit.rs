@@ -146,6 +146,7 @@ pub(super) fn reckon(world: &mut World) -> Reckoning {
     compare_pages(world, &process);
     result.processor_books_difference_minor = compare_holds(world, &process);
     compare_receipts(world);
+    compare_transactions(world);
     for processor in 0..world.processors.len() {
         let processor = &world.processors[processor];
         let (open, pending) = (open_holds(processor), processor.pending());
@@ -328,6 +329,47 @@ fn compare_receipts(world: &mut World) {
         }
     }
     world.checker.finished = finished;
+}
+
+/// What OCPP chargers have ended, against the sessions that were archived. L22: what was acknowledged is there, with the energy
+/// and the total that the charger knows. L23: nothing is billed twice, whatever was repeated.
+fn compare_transactions(world: &mut World) {
+    let mut wrong = Vec::new();
+    let checker = &world.checker;
+    for (charger, ended) in checker.ended.iter().filter(|(_, ended)| ended.is_plain && !ended.is_refused) {
+        let known = checker.transactions.get(&(charger.clone(), ended.name.clone()));
+        let closed = || known.into_iter().flatten().filter_map(|id| Some((id, checker.closed.get(id)?)));
+        let energy = ended.energy_wh.saturating_mul(1_000_000);
+        if !closed().any(|(_, closed)| closed.suspects > 0 || closed.energy == energy) {
+            let found: Vec<_> = closed().collect();
+            wrong.push(format!("L22: {charger}: {ended:?} was acknowledged, and the sessions are {found:?}"));
+        }
+        let is_total = |total: i64| {
+            closed().any(|(id, closed)| {
+                let given = || checker.sent_receipts.get(id).is_some_and(|sent| sent.iter().any(|(minor, _)| *minor == total));
+                closed.payable == total || given()
+            })
+        };
+        if let Some(total) = ended.total.filter(|total| !is_total(total.minor)) {
+            let found: Vec<_> = closed().collect();
+            wrong.push(format!("L22: {charger}: {:?} cost {total} at its end, and the sessions are {found:?}", ended.name));
+        }
+    }
+    for controller in world.fleet.iter().filter(|controller| controller.ocpp.is_some()) {
+        let Some(charger) = controller.chargers.first() else { continue };
+        let of_charger = checker.transactions.iter().filter(|((of, _), _)| of == charger.id());
+        let closed = || of_charger.clone().flat_map(|(_, ids)| ids).filter_map(|id| checker.closed.get(id));
+        let billed: i64 = closed().map(|closed| closed.energy).sum();
+        // A register is reported in whole watt hours.
+        let most = charger.tally().delivered_uwh + i64::try_from(closed().count()).unwrap_or(0) * 1_000_000;
+        if billed > most {
+            let manners = controller.ocpp.as_ref().map(|line| *line.ocpp.manners());
+            wrong.push(format!("L23: {}: {billed} µWh are billed, and {most} were given: {manners:?}", charger.id()));
+        }
+    }
+    for what in wrong {
+        world.checker.violated(|| what);
+    }
 }
 
 /// A gate that is killed while nothing is in progress and begins anew is the same: state for state, entry for entry

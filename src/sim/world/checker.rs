@@ -14,6 +14,7 @@ use crate::node::shard::Shard;
 use crate::payment::{Ending, Operation, OperationKind, Ordinal, Payment, Stage as HoldStage};
 use crate::session::{Session, Stage};
 use crate::sim::charger::{Charger, Finished};
+use crate::sim::ocpp::{EndedSession, Name};
 use crate::units::{ChargerId, Cost, OpId, PartitionId, SessionId, SessionKey};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -60,6 +61,10 @@ pub(super) struct Checker {
     pub sold: Vec<(SessionId, i64)>,
     /// Sessions with receipts, as their chargers report them.
     pub finished: Vec<Finished>,
+    /// Sessions that OCPP chargers have ended, with their chargers.
+    pub ended: Vec<(ChargerId, EndedSession)>,
+    /// Archived sessions of OCPP chargers, by their charger and transaction.
+    pub transactions: BTreeMap<(ChargerId, Name), Vec<SessionId>>,
     /// Whether times to settle are measured now.
     pub is_calm_since: Option<u64>,
 }
@@ -144,6 +149,8 @@ impl Checker {
             sent_receipts: HashMap::new(),
             sold: Vec::new(),
             finished: Vec::new(),
+            ended: Vec::new(),
+            transactions: BTreeMap::new(),
             is_calm_since: None,
         }
     }
@@ -386,6 +393,14 @@ impl Checker {
             suspects: session.meter.suspects,
             sequence: session.meter.sequence,
         };
+        if let Some(origin) = &session.origin {
+            let number = || Name::Number(i64::try_from(session.key.0).unwrap_or(0));
+            let name = origin.name.as_ref().map_or_else(number, |name| Name::Text(name.to_string()));
+            let known = self.transactions.entry((session.charger.clone(), name)).or_default();
+            if !known.contains(&id) {
+                known.push(id);
+            }
+        }
         match self.closed.insert(id, closed) {
             Some(before) if before != closed => {
                 // A charger may report more after its session was ended: a correction, and never downward.

@@ -1,8 +1,12 @@
-//! Chargers of a simulated world, each on its own connection or several behind a site controller.
+//! Chargers of a simulated world, each on its own connection or several behind a site controller. Those that speak OCPP have
+//! connections of their own.
 
+use crate::limits;
 use crate::message::{Channel, FromCharger, Received, Subject, ToCharger};
 use crate::sim::charger::{Charger, Finished};
 use crate::sim::fleet::Outbox;
+use crate::sim::ocpp::{LineError, OcppLine};
+use crate::transport::websocket::{End, WebSocket};
 use crate::units::rng::Rng;
 use crate::units::{Mono, Now, Timestamp};
 use crate::wire::{ChargerClientLink, LinkError};
@@ -15,6 +19,8 @@ pub(super) struct Controller {
     /// The connection that is up, and how it stands on this side.
     pub line: Option<u64>,
     link: Option<ChargerClientLink>,
+    /// Its one charger speaks OCPP.
+    pub ocpp: Option<Box<OcppLine>>,
     /// When each charger has something to do, by the chargers' clock.
     due: Vec<Option<Timestamp>>,
     /// Chargers that may have messages to send.
@@ -27,6 +33,15 @@ pub(super) struct Controller {
     pub offline_until: u64,
     failures: u32,
     rng: Rng,
+}
+
+/// Why a connection is over.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Over {
+    #[error(transparent)]
+    Native(#[from] LinkError),
+    #[error(transparent)]
+    Ocpp(#[from] LineError),
 }
 
 /// Messages of one charger in a turn.
@@ -42,6 +57,7 @@ impl Controller {
             chargers,
             line: None,
             link: None,
+            ocpp: None,
             due,
             dirty: BTreeSet::new(),
             skew,
@@ -50,6 +66,11 @@ impl Controller {
             failures: 0,
             rng,
         }
+    }
+
+    /// One charger that speaks OCPP.
+    pub fn ocpp(subject: Subject, charger: Charger, line: OcppLine, (skew, rng): (i64, Rng)) -> Controller {
+        Controller { ocpp: Some(Box::new(line)), ..Controller::new(subject, vec![charger], skew, rng) }
     }
 
     fn is_site(&self) -> bool {
@@ -65,9 +86,15 @@ impl Controller {
         Now { wall: Timestamp::from_unix_ms(world.unix_ms().saturating_add(self.skew)), mono: Mono(ms) }
     }
 
-    /// The connection is up: all chargers send Hello.
+    /// The connection is up: all chargers send Hello, one that speaks OCPP opens its WebSocket.
     pub fn connected(&mut self, line: u64, world: Timestamp, ms: u64, out: &mut Vec<u8>) {
         let now = self.now(world, ms);
+        if let (Some(ocpp), Some(charger)) = (&mut self.ocpp, self.chargers.first_mut()) {
+            let mask = u32::try_from(line & 0xffff_ffff).unwrap_or(0);
+            ocpp.connected(charger, WebSocket::new(End::Client, compresses(line), limits::OCPP_MESSAGE_MAX, mask), now);
+            self.line = Some(line);
+            return;
+        }
         let mut link = ChargerClientLink::new(now.mono);
         for index in 0..self.chargers.len() {
             let channel = self.channel(index);
@@ -78,10 +105,13 @@ impl Controller {
     }
 
     /// The connection has ended: returns the pause before dialling, in milliseconds.
-    pub fn disconnected(&mut self) -> u64 {
+    pub fn disconnected(&mut self, ms: u64) -> u64 {
         (self.line, self.link) = (None, None);
         for charger in &mut self.chargers {
-            charger.disconnected();
+            match &mut self.ocpp {
+                Some(ocpp) => ocpp.disconnected(charger, Mono(ms)),
+                None => charger.disconnected(),
+            }
         }
         self.failures = (self.failures + 1).min(7);
         let most = 500_u64 << self.failures;
@@ -95,11 +125,19 @@ impl Controller {
     pub fn receive(
         &mut self,
         bytes: &[u8],
-        world: Timestamp,
-        ms: u64,
+        (world, ms): (Timestamp, u64),
+        out: &mut Vec<u8>,
         finished: &mut dyn FnMut(&Charger, Finished),
-    ) -> Result<(), LinkError> {
+    ) -> Result<(), Over> {
         let now = self.now(world, ms);
+        if let (Some(ocpp), Some(charger)) = (&mut self.ocpp, self.chargers.first_mut()) {
+            let outcome = ocpp.receive(charger, bytes, now, out);
+            if ocpp.ocpp.is_ready() {
+                self.failures = 0;
+            }
+            self.due[0] = charger.next_deadline();
+            return Ok(outcome?);
+        }
         let Some(link) = &mut self.link else { return Ok(()) };
         let mut messages = Vec::new();
         let mut outcome = link.receive(bytes, now, &mut messages);
@@ -124,12 +162,12 @@ impl Controller {
             self.dirty.insert(index);
             self.due[index] = charger.next_deadline();
         }
-        outcome
+        Ok(outcome?)
     }
 
     /// Carries out due actions, sends pending messages, and returns the time of the next call. An error ends the
     /// connection.
-    pub fn drive(&mut self, world: Timestamp, ms: u64, out: &mut Vec<u8>) -> (u64, Result<(), LinkError>) {
+    pub fn drive(&mut self, world: Timestamp, ms: u64, out: &mut Vec<u8>) -> (u64, Result<(), Over>) {
         let now = self.now(world, ms);
         for index in 0..self.chargers.len() {
             if self.due[index].is_some_and(|at| at <= now.wall) {
@@ -138,8 +176,13 @@ impl Controller {
                 self.dirty.insert(index);
             }
         }
-        let mut outcome = Ok(());
+        let mut outcome: Result<(), Over> = Ok(());
         let mut deadline = None;
+        if let (Some(ocpp), Some(charger)) = (&mut self.ocpp, self.chargers.first_mut()) {
+            outcome = ocpp.drive(charger, now, out).map_err(Over::from);
+            self.due[0] = charger.next_deadline();
+            deadline = ocpp.next_deadline();
+        }
         if self.link.as_ref().is_some_and(|link| link.next_deadline().is_some_and(|at| at <= now.mono)) {
             // Once per heartbeat all chargers check whether an unanswered start is to be repeated.
             self.dirty.extend(0..self.chargers.len());
@@ -158,11 +201,11 @@ impl Controller {
                 let channel = if site { Channel(u32::try_from(index + 1).unwrap_or(u32::MAX)) } else { Channel::ZERO };
                 if outbox.send_all(link, channel, now, out).is_err() {
                     // The gate closed this channel: a new connection brings a new Hello.
-                    outcome = Err(LinkError::Closed(crate::message::Code::ChannelUnknown));
+                    outcome = Err(LinkError::Closed(crate::message::Code::ChannelUnknown).into());
                 }
             }
             if outcome.is_ok() && link.next_deadline().is_some_and(|at| at <= now.mono) {
-                outcome = link.on_deadline(now, out);
+                outcome = link.on_deadline(now, out).map_err(Over::from);
             }
             deadline = link.next_deadline();
         }
@@ -176,6 +219,9 @@ impl Controller {
     pub fn replace(&mut self, index: usize, world: Timestamp, ms: u64, other_meter: bool) {
         let now = self.now(world, ms);
         self.chargers[index].forget_everything(now, other_meter);
+        if let Some(ocpp) = &mut self.ocpp {
+            ocpp.ocpp.forget_everything(now.wall);
+        }
         self.due[index] = self.chargers[index].next_deadline();
     }
 
@@ -188,4 +234,9 @@ impl Controller {
             self.dirty.insert(index);
         }
     }
+}
+
+/// Every second connection of a charger that speaks OCPP is compressed, at both ends.
+pub(super) fn compresses(line: u64) -> bool {
+    line.is_multiple_of(2)
 }

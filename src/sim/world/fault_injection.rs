@@ -68,6 +68,7 @@ impl World {
             | Fault::Processor
             | Fault::Aftermath
             | Fault::SnapshotRot
+            | Fault::Manners
             | Fault::SlowSnapshots => false,
         };
         if struck {

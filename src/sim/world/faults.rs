@@ -92,6 +92,8 @@ faults! {
     SlowSnapshots = 25, "slow-snapshots", Often::PerMillion(100_000);
     /// A shard is closed as a whole, and opened again up to two minutes later.
     ShardClosed = 26, "shard-closed", Often::Seconds(1_200);
+    /// Chargers that speak OCPP have bad manners, each its own.
+    Manners = 27, "manners", Often::PerMillion(600_000);
 }
 
 /// Which faults there may be.

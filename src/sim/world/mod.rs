@@ -57,9 +57,14 @@ pub struct Settings {
     pub minutes: u64,
     /// Chargers.
     pub chargers: u32,
+    /// Percent of the chargers that speak OCPP, each version as often as the others.
+    pub ocpp_percent: u8,
     /// What may go wrong.
     pub faults: Faults,
 }
+
+/// The share of chargers that speak OCPP, in percent, unless another is wanted.
+pub const OCPP_PERCENT: u8 = 33;
 
 /// Bits of the log that are changed in the end, one at a time.
 const BITS_CHANGED: u32 = 4;

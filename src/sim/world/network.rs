@@ -54,6 +54,8 @@ struct Line {
     to_gate: Way,
     to_peer: Way,
     sick: bool,
+    /// A changed bit is detected below the messages, and costs them; other connections have checksums of their own.
+    is_guarded: bool,
     /// Whether the end was reported to each side.
     gate_knows: bool,
     peer_knows: bool,
@@ -76,10 +78,10 @@ const SPARE_MAX: usize = 4_096;
 
 impl Network {
     /// Opens a connection and numbers it. Numbers are never used twice.
-    pub fn open(&mut self, peer: Peer) -> u64 {
+    pub fn open(&mut self, peer: Peer, is_guarded: bool) -> u64 {
         self.opened += 1;
         let (to_gate, to_peer) = (Way::default(), Way::default());
-        let line = Line { peer, to_gate, to_peer, sick: false, gate_knows: false, peer_knows: false };
+        let line = Line { peer, to_gate, to_peer, sick: false, is_guarded, gate_knows: false, peer_knows: false };
         self.lines.insert(self.opened, line);
         self.opened
     }
@@ -122,7 +124,7 @@ impl Network {
                 events.after(breaks + weather.rng().below(2_000), Event::Ended(line, Side::Peer));
             }
         };
-        if weather.strikes(Fault::Loss) {
+        if weather.strikes(Fault::Loss) || (connection.is_guarded && weather.strikes(Fault::Corrupt)) {
             sicken(events, weather);
             spare.push(bytes);
             return;
@@ -139,7 +141,7 @@ impl Network {
             }
             _ => None,
         };
-        if weather.strikes(Fault::Corrupt) {
+        if !connection.is_guarded && weather.strikes(Fault::Corrupt) {
             let bit = usize::try_from(weather.rng().below(first.len() as u64 * 8)).unwrap_or(0);
             first[bit / 8] ^= 1 << (bit % 8);
         }

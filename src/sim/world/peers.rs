@@ -8,13 +8,16 @@ use super::faults::{Fault, Weather};
 use super::network::{End, Peer, Side};
 use super::simulated_processor::SimulatedProcessor;
 use super::world::World;
+use crate::limits;
 use crate::message::Subject;
+use crate::ocpp::{LinkSettings, Version};
 use crate::payment::{Credential, CredentialKind};
 use crate::sim::charger::{self, Charger};
 use crate::sim::driver::{Habits, Visitors};
+use crate::sim::ocpp::{Manners, OcppCharger, OcppLine, OcppSettings};
 use crate::sim::processor::{self, Processor};
 use crate::units::rng::Rng;
-use crate::units::{AccountId, ChargerId, Power, ProcessorId, SiteId, TimeSpan, Timestamp};
+use crate::units::{AccountId, ChargerId, Currency, Power, ProcessorId, SiteId, TimeSpan, Timestamp};
 
 /// Chargers behind one site controller; every tenth charger has a connection of its own.
 const PER_SITE: usize = 36;
@@ -28,24 +31,36 @@ impl World {
         let outcome = match peer {
             Peer::Fleet(place) => {
                 let checker = &mut self.checker;
-                self.fleet[place]
-                    .receive(&bytes, now.wall, now.mono.0, &mut |charger, one| checker.finished(charger, one))
+                let mut finished = |charger: &Charger, one| checker.finished(charger, one);
+                let received = self.fleet[place].receive(&bytes, (now.wall, now.mono.0), &mut out, &mut finished);
+                self.note_ended(place);
+                received.is_ok()
             }
             Peer::SimulatedProcessor(place, connection) => {
-                self.processors[place].receive(connection, &bytes, now, &mut out)
+                self.processors[place].receive(connection, &bytes, now, &mut out).is_ok()
             }
         };
         self.network.give_back(bytes);
         self.network.send(End { line, side: Side::Gate }, out, &mut self.events, &mut self.weather);
-        match outcome {
-            Ok(()) => match peer {
-                Peer::Fleet(place) => self.drive_fleet(place),
-                Peer::SimulatedProcessor(place, _) => self.drive_processor(place),
-            },
-            Err(_) => {
+        match peer {
+            Peer::Fleet(place) if outcome => self.drive_fleet(place),
+            Peer::SimulatedProcessor(place, _) if outcome => self.drive_processor(place),
+            peer => {
                 self.network.close(line, Side::Peer, &mut self.events);
                 self.peer_lost(line, peer);
             }
+        }
+    }
+
+    /// Sessions that a charger without receipts has ended, and errors that a gate must not answer.
+    fn note_ended(&mut self, place: usize) {
+        let controller = &mut self.fleet[place];
+        let (Some(line), Some(charger)) = (&mut controller.ocpp, controller.chargers.first()) else { return };
+        for ended in line.ocpp.take_ended() {
+            self.checker.ended.push((charger.id().clone(), ended));
+        }
+        for error in line.ocpp.take_errors() {
+            self.checker.violated(|| format!("L22: {}: a report of a transaction is refused: {error}", charger.id()));
         }
     }
 
@@ -55,7 +70,7 @@ impl World {
             Peer::Fleet(place) => {
                 let controller = &mut self.fleet[place];
                 if controller.line == Some(line) {
-                    let wait = controller.disconnected();
+                    let wait = controller.disconnected(self.events.now());
                     self.events.after(wait, Event::DialFleet(place));
                 }
             }
@@ -81,15 +96,27 @@ impl World {
             return self.events.at(controller.offline_until, Event::DialFleet(place));
         }
         let Some(process) = &mut self.process else {
-            let wait = controller.disconnected();
+            let wait = controller.disconnected(at);
             return self.events.after(wait, Event::DialFleet(place));
         };
         let peer = Peer::Fleet(place);
-        let line = self.network.open(peer);
-        process.accept(line, peer, controller.subject.clone(), now);
+        let line = self.network.open(peer, controller.ocpp.is_some());
+        match (&controller.ocpp, controller.chargers.first()) {
+            (Some(ocpp), Some(charger)) => {
+                let settings = LinkSettings {
+                    charger: charger.id().clone(),
+                    version: ocpp.ocpp.version(),
+                    power_max: charger.power_max(),
+                    heartbeat: limits::OCPP_HEARTBEAT,
+                };
+                process.accept_ocpp(line, settings, (now, &mut self.checker));
+            }
+            _ => process.accept(line, peer, controller.subject.clone(), now),
+        }
         let mut out = self.network.buffer();
         controller.connected(line, world, at, &mut out);
         self.network.send(End { line, side: Side::Gate }, out, &mut self.events, &mut self.weather);
+        self.after_gate();
         self.drive_fleet(place);
     }
 
@@ -107,7 +134,7 @@ impl World {
             return self.events.after(wait, Event::DialProcessor(place, connection));
         };
         let peer = Peer::SimulatedProcessor(place, connection);
-        let line = self.network.open(peer);
+        let line = self.network.open(peer, false);
         process.accept(line, peer, Subject::Processor(processor.id.clone()), now);
         let mut out = self.network.buffer();
         processor.connected(connection, line, peer_now, &mut out);
@@ -194,6 +221,10 @@ pub(super) fn fleet(
         magic_per_ten_thousand: weather.share(Fault::Aftermath),
         ..Habits::default()
     };
+    let share = u64::from(settings.ocpp_percent.min(100));
+    let spoken = u32::try_from(u64::from(settings.chargers) * share / 100).unwrap_or(0);
+    // A charger of OCPP 1.6 reads cards only, which belong to accounts.
+    let cards_only = Habits { rfid_per_ten_thousand: 10_000, magic_per_ten_thousand: 0, ..habits.clone() };
     let powers = [11_000_000, 22_000_000, 50_000_000, 150_000_000].map(Power::from_milliwatts);
     let mut chargers: Vec<Charger> = (1..=settings.chargers)
         .map(|number| {
@@ -201,7 +232,8 @@ pub(super) fn fleet(
             let connectors = usize::try_from(1 + rng.below(2)).unwrap_or(1);
             let power = powers[usize::try_from(rng.below(powers.len() as u64)).unwrap_or(0)];
             let interval = TimeSpan::from_secs([30, 60, 60, 120][usize::try_from(rng.below(4)).unwrap_or(0)]);
-            let visitors = Visitors::Random(habits.clone());
+            let reads_cards = number + spoken > settings.chargers && version_of(number) == Version::V16;
+            let visitors = Visitors::Random(if reads_cards { cards_only.clone() } else { habits.clone() });
             let connectors = vec![power; connectors];
             Charger::new(
                 charger::Settings { id, connectors, interval, visitors, seed: settings.seed, kept_max: 2_000 },
@@ -209,6 +241,7 @@ pub(super) fn fleet(
             )
         })
         .collect();
+    let ocpp = chargers.split_off(chargers.len() - usize::try_from(spoken).unwrap_or(0));
     let singles = chargers.split_off(chargers.len() - chargers.len().div_ceil(10));
     let mut fleet = Vec::new();
     let skew = |rng: &mut Rng| rng.between(-30_000, 30_000);
@@ -227,7 +260,25 @@ pub(super) fn fleet(
         let skew = skew(rng);
         fleet.push(Controller::new(subject, vec![charger], skew, Rng::new(rng.bits())));
     }
+    for (charger, number) in ocpp.into_iter().zip(settings.chargers - spoken + 1..) {
+        let subject = Subject::Charger(charger.id().clone());
+        let (skew, mut own) = (skew(rng), Rng::new(rng.bits()));
+        let is_bad = own.chance(weather.share(Fault::Manners));
+        let manners = if is_bad { Manners::random(&mut own) } else { Manners::GOOD };
+        let spoken = OcppSettings { version: version_of(number), manners, currency: Currency::EUR };
+        let line = OcppLine::new(OcppCharger::new(spoken, epoch));
+        fleet.push(Controller::ocpp(subject, charger, line, (skew, own)));
+    }
     fleet
+}
+
+/// What a charger speaks, if it speaks OCPP.
+fn version_of(number: u32) -> Version {
+    match number % 3 {
+        0 => Version::V16,
+        1 => Version::V201,
+        _ => Version::V21,
+    }
 }
 
 /// The processors: three with different capabilities.

@@ -103,6 +103,7 @@ impl Process {
             trim: None,
             processors: BTreeMap::new(),
             ends: HashMap::new(),
+            touched: Vec::new(),
             sent: Vec::new(),
             closed: Vec::new(),
             wakes: Vec::new(),
@@ -332,6 +333,9 @@ impl Process {
             for (line, bytes) in self.outputs.readable() {
                 moved = true;
                 self.read(line, &bytes, now);
+            }
+            for line in std::mem::take(&mut self.outputs.touched) {
+                self.outputs.go_on(line, now);
             }
             if !moved && !self.outputs.outbox.has_mail() {
                 break;

@@ -18,6 +18,8 @@ pub struct Report {
     pub minutes: u64,
     /// Chargers in each world.
     pub chargers: u32,
+    /// How many of them speak OCPP.
+    pub ocpp_chargers: u64,
     /// What might go wrong.
     pub faults_allowed: String,
     /// Events of the scheduler.
@@ -32,6 +34,8 @@ pub struct Report {
     pub sessions_charged: u64,
     /// Receipts that chargers have.
     pub receipts: u64,
+    /// Sessions whose end was acknowledged at a charger that speaks OCPP, which has no receipts.
+    pub ocpp_sessions_ended: u64,
     /// Readings that chargers took.
     pub readings: u64,
     /// Readings that were acknowledged.
@@ -126,7 +130,7 @@ impl Percentiles {
 
 impl Report {
     pub(super) fn of(world: &World, reckoning: &Reckoning, hash: &[u8; 32]) -> Report {
-        let Settings { seed, minutes, chargers, faults } = &world.settings;
+        let Settings { seed, minutes, chargers, faults, ocpp_percent: _ } = &world.settings;
         let mut fleet = crate::sim::charger::Tally::default();
         for charger in world.fleet.iter().flat_map(|one| &one.chargers) {
             fleet.add(charger.tally());
@@ -139,6 +143,7 @@ impl Report {
             worlds: 1,
             minutes: *minutes,
             chargers: *chargers,
+            ocpp_chargers: world.fleet.iter().filter(|one| one.ocpp.is_some()).count() as u64,
             faults_allowed: faults.to_string(),
             steps: world.checker.step,
             visits: fleet.visits,
@@ -146,6 +151,7 @@ impl Report {
             sessions: world.checker.closed.len() as u64,
             sessions_charged: world.checker.closed.values().filter(|closed| closed.energy > 0).count() as u64,
             receipts: fleet.receipts,
+            ocpp_sessions_ended: fleet.ended,
             readings: fleet.readings,
             readings_acked: fleet.readings_acked,
             operations: tally.operations.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
@@ -194,6 +200,7 @@ impl Report {
         self.sessions += other.sessions;
         self.sessions_charged += other.sessions_charged;
         self.receipts += other.receipts;
+        self.ocpp_sessions_ended += other.ocpp_sessions_ended;
         self.readings += other.readings;
         self.readings_acked += other.readings_acked;
         for (kind, count) in other.operations {

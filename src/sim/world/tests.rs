@@ -4,7 +4,7 @@ use super::*;
 use crate::node::planted::{self, Bug};
 
 fn world(seed: u64, minutes: u64, chargers: u32, faults: Faults) -> Report {
-    simulate(&Settings { seed, minutes, chargers, faults })
+    simulate(&Settings { seed, minutes, chargers, ocpp_percent: OCPP_PERCENT, faults })
 }
 
 #[track_caller]
@@ -64,7 +64,8 @@ fn a_page_acknowledged_before_it_is_archived_is_found() {
 
 #[test]
 fn a_long_simulation_is_many_worlds() {
-    let worlds = Settings { seed: 5, minutes: 2 * WORLD_MINUTES_MAX + 60, chargers: 1, faults: Faults::NONE }.worlds();
+    let (minutes, ocpp_percent) = (2 * WORLD_MINUTES_MAX + 60, 0);
+    let worlds = Settings { seed: 5, minutes, chargers: 1, ocpp_percent, faults: Faults::NONE }.worlds();
     let listed: Vec<(u64, u64)> = worlds.iter().map(|world| (world.seed, world.minutes)).collect();
     assert_eq!(listed, [(5, WORLD_MINUTES_MAX), (6, WORLD_MINUTES_MAX), (7, 60)]);
 }
@@ -72,7 +73,7 @@ fn a_long_simulation_is_many_worlds() {
 /// Times in calm weather are those of the gate only if no peer is still disconnected by an earlier fault.
 #[test]
 fn when_it_is_calm_whoever_was_cut_off_is_back_at_once() {
-    let mut world = World::new(&Settings { seed: 3, minutes: 60, chargers: 8, faults: Faults::NONE });
+    let mut world = World::new(&Settings { seed: 3, minutes: 60, chargers: 8, ocpp_percent: 0, faults: Faults::NONE });
     world.run_until(60_000);
     world.strike(Fault::ProcessorOffline);
     let place = world.processors.iter().position(|processor| processor.offline_until > 0).unwrap();

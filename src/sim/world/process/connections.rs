@@ -2,16 +2,21 @@
 
 use super::Process;
 use super::outputs::OutputDispatcher;
+use crate::limits;
 use crate::message::{FromCharger, FromProcessor, PeerIdentity, Received, Subject};
 use crate::node::ConnectionId;
 use crate::node::connection::{self, Came, ShardsOfChannels};
 use crate::node::driver::ReadBatch;
 use crate::node::processor::{Callbacks, Connected, ProcessorActor};
+use crate::ocpp::{LinkSettings, OcppLink};
 use crate::sim::world::checker::Checker;
+use crate::sim::world::controller::compresses;
 use crate::sim::world::network::Peer;
 use crate::sim::world::outbox::Outlet;
+use crate::transport::websocket::{self, WebSocket};
+use crate::transport::{OcppEnd, OcppRoom};
 use crate::units::{Mono, Now, ProcessorId};
-use crate::wire::{ChargerLink, LinkError, ProcessorLink};
+use crate::wire::{ChargerLink, ProcessorLink};
 use std::sync::Arc;
 
 /// The gate's end of a connection.
@@ -25,6 +30,7 @@ pub(super) struct End {
 
 pub(super) enum Kind {
     Charger { link: Box<ChargerLink>, shards: ShardsOfChannels },
+    Ocpp { end: Box<OcppEnd>, shards: ShardsOfChannels },
     Processor { link: Box<ProcessorLink>, id: ProcessorId },
 }
 
@@ -49,14 +55,31 @@ impl Process {
         outputs.ends.insert(line, End { kind, untaken: 0, unread: Vec::new() });
     }
 
+    /// A charger's WebSocket, after its handshake.
+    pub fn accept_ocpp(&mut self, line: u64, settings: LinkSettings, (now, checker): (Now, &mut Checker)) {
+        let websocket = WebSocket::new(websocket::End::Server, compresses(line), limits::OCPP_MESSAGE_MAX, 0);
+        let end = OcppEnd::new(OcppLink::new(settings, now), Box::new(websocket), now.mono);
+        let kind = Kind::Ocpp { end: Box::new(end), shards: Default::default() };
+        self.outputs.ends.insert(line, End { kind, untaken: 0, unread: Vec::new() });
+        // The link introduces its charger at once.
+        self.sweep(&[line], now, checker);
+    }
+
     /// Closes links whose peers have timed out.
     pub fn sweep(&mut self, lines: &[u64], now: Now, checker: &mut Checker) {
         self.begin(now);
         for line in lines {
             let mut reply = Vec::new();
             let Some(end) = self.outputs.ends.get_mut(line) else { continue };
-            let outcome = match end.next_deadline() {
-                Some(at) if at <= now.mono => end.on_deadline(now.mono, &mut reply),
+            let outcome = match (&mut end.kind, now.mono) {
+                (Kind::Charger { link, .. }, now) if is_due(link.next_deadline(), now) => link.on_deadline(now, &mut reply),
+                (Kind::Processor { link, .. }, now) if is_due(link.next_deadline(), now) => {
+                    link.on_deadline(now, &mut reply)
+                }
+                (Kind::Ocpp { .. }, _) => {
+                    self.outputs.go_on(*line, now);
+                    continue;
+                }
                 _ => Ok(()),
             };
             self.outputs.send_bytes(*line, reply);
@@ -94,6 +117,11 @@ impl Process {
                 }
                 outcome
             }
+            Kind::Ocpp { end, .. } => {
+                let mut room = OcppRoom::default();
+                let is_over = end.receive(bytes, now, &mut room).is_err();
+                return self.outputs.hand_over(line, room, is_over);
+            }
             Kind::Processor { link, id } => {
                 let mut received: Vec<FromProcessor> = Vec::new();
                 let outcome = link.receive(bytes, now, &mut received, &mut reply);
@@ -125,18 +153,35 @@ impl Process {
     }
 }
 
-impl End {
-    pub(super) fn next_deadline(&self) -> Option<Mono> {
-        match &self.kind {
-            Kind::Charger { link, .. } => link.next_deadline(),
-            Kind::Processor { link, .. } => link.next_deadline(),
+impl OutputDispatcher {
+    /// Lets a charger's WebSocket go on, if it is due and read from.
+    pub(super) fn go_on(&mut self, line: u64, now: Now) {
+        let Some(End { kind: Kind::Ocpp { end, .. }, untaken: 0, .. }) = self.ends.get_mut(&line) else { return };
+        if end.next_deadline() <= now.mono {
+            let mut room = OcppRoom::default();
+            let is_over = end.on_deadline(now, &mut room).is_err();
+            self.hand_over(line, room, is_over);
         }
     }
 
-    pub(super) fn on_deadline(&mut self, now: Mono, reply: &mut Vec<u8>) -> Result<(), LinkError> {
-        match &mut self.kind {
-            Kind::Charger { link, .. } => link.on_deadline(now, reply),
-            Kind::Processor { link, .. } => link.on_deadline(now, reply),
+    /// Hands on what a charger's WebSocket has read, and sends what it answers.
+    fn hand_over(&mut self, line: u64, mut room: OcppRoom, is_over: bool) {
+        let Some(end) = self.ends.get_mut(&line) else { return };
+        if let Kind::Ocpp { shards, .. } = &mut end.kind {
+            let batches = shards.split(&self.node_config, &mut room.received, |_, _| true);
+            end.untaken += batches.len();
+            for (shard, messages) in batches {
+                let (connection, messages) = (ConnectionId(line), messages.into_iter());
+                self.outbox.read(usize::from(shard), ReadBatch { connection, arrived: self.instant, messages });
+            }
+        }
+        self.send_bytes(line, room.reply);
+        if is_over {
+            self.drop_line(line);
         }
     }
+}
+
+fn is_due(deadline: Option<Mono>, now: Mono) -> bool {
+    deadline.is_some_and(|at| at <= now)
 }

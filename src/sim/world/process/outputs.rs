@@ -13,7 +13,7 @@ use crate::node::log_writer::LogWriter;
 use crate::node::node_config::NodeConfig;
 use crate::node::output::Output;
 use crate::node::ports::Ports;
-use crate::node::processor::ProcessorActor;
+use crate::node::processor::{ProcessorActor, Reach};
 use crate::node::reply::{Reply, ReplyTo};
 use crate::node::shard::Shard;
 use crate::node::snapshot::Taken;
@@ -44,6 +44,8 @@ pub(super) struct OutputDispatcher {
     pub(super) processors: BTreeMap<ProcessorId, ProcessorActor>,
     /// Accessed by number only.
     pub(super) ends: HashMap<u64, End>,
+    /// Connections of OCPP chargers on which calls may go on now.
+    pub(super) touched: Vec<u64>,
     /// What leaves: bytes by connection, and connections that are closed after them.
     pub(super) sent: Vec<(u64, Vec<u8>)>,
     pub(super) closed: Vec<u64>,
@@ -78,6 +80,7 @@ impl OutputDispatcher {
     /// Connections that may read again, with what the network has brought for them meanwhile.
     pub(super) fn readable(&mut self) -> Vec<(u64, Vec<u8>)> {
         let resumed = std::mem::take(&mut self.outbox.left().resumed);
+        self.touched.extend(&resumed);
         let unread = resumed.into_iter().filter_map(|line| {
             let end = self.ends.get_mut(&line)?;
             end.untaken = end.untaken.saturating_sub(1);
@@ -114,7 +117,7 @@ impl OutputDispatcher {
 
     pub(super) fn forget(&mut self, line: u64) {
         match self.ends.remove(&line).map(|end| end.kind) {
-            Some(Kind::Charger { .. }) => self.outbox.gone(ConnectionId(line)),
+            Some(Kind::Charger { .. } | Kind::Ocpp { .. }) => self.outbox.gone(ConnectionId(line)),
             Some(Kind::Processor { id, .. }) => {
                 if let Some(actor) = self.processors.get_mut(&id) {
                     actor.disconnect(ConnectionId(line));
@@ -152,8 +155,15 @@ impl Ports for Shards<'_> {
 
     fn send(&mut self, link: Link, message: &ToCharger) {
         let (line, outputs) = (link.connection.0, &mut *self.outputs);
-        let Some(Kind::Charger { link: end, .. }) = outputs.ends.get_mut(&line).map(|end| &mut end.kind) else {
-            return;
+        let end = match outputs.ends.get_mut(&line).map(|end| &mut end.kind) {
+            Some(Kind::Charger { link, .. }) => link,
+            Some(Kind::Ocpp { end, .. }) => {
+                let (now, mut bytes) = (Reach::now(&*outputs.outbox), Vec::new());
+                end.send(message, now, &mut bytes);
+                outputs.touched.push(line);
+                return outputs.send_bytes(line, bytes);
+            }
+            Some(Kind::Processor { .. }) | None => return,
         };
         match outputs.sent.last_mut() {
             Some((same, bytes)) if *same == line => drop(end.send(link.channel, message, bytes)),
@@ -168,8 +178,17 @@ impl Ports for Shards<'_> {
     fn close(&mut self, link: Link, code: Code) {
         self.send(link, &connection::farewell(code));
         let line = link.connection.0;
-        let Some(Kind::Charger { link: end, .. }) = self.outputs.ends.get(&line).map(|end| &end.kind) else { return };
-        if connection::ends_with(end.peer(), link.channel) {
+        let is_over = match self.outputs.ends.get_mut(&line).map(|end| &mut end.kind) {
+            Some(Kind::Charger { link: end, .. }) => connection::ends_with(end.peer(), link.channel),
+            Some(Kind::Ocpp { end, .. }) => {
+                let mut bytes = Vec::new();
+                end.close(code, &mut bytes);
+                self.outputs.send_bytes(line, bytes);
+                true
+            }
+            Some(Kind::Processor { .. }) | None => false,
+        };
+        if is_over {
             self.outputs.drop_line(line);
         }
     }
