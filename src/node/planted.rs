@@ -1,5 +1,6 @@
 //! Bugs that a test plants in the node, to see that the simulated world finds them. Only compiled for tests.
 
+use crate::units::{Energy, MeterReading};
 use std::cell::Cell;
 
 /// A bug.
@@ -11,6 +12,10 @@ pub(crate) enum Bug {
     LostTimer,
     /// A full page of the books is acknowledged instead of archived.
     PageNotArchived,
+    /// The last reading of a session that the gate numbers is acknowledged and forgotten.
+    LastReadingForgotten,
+    /// The last reading of a session that the gate numbers has fifty watt hours more.
+    LastReadingRaised,
 }
 
 thread_local! {
@@ -29,6 +34,16 @@ pub(crate) fn with<T>(bug: Bug, run: impl FnOnce() -> T) -> T {
 /// Whether a bug is planted on this thread.
 pub(super) fn has(bug: Bug) -> bool {
     PLANTED.get() == Some(bug)
+}
+
+/// The last reading of a session that the gate numbers.
+pub(super) fn last(reading: Option<MeterReading>) -> Option<MeterReading> {
+    let mut reading = reading.filter(|_| !has(Bug::LastReadingForgotten))?;
+    if has(Bug::LastReadingRaised) {
+        let more = Energy::from_microwatt_hours(50_000_000);
+        reading.register = reading.register.checked_add(more).unwrap_or(reading.register);
+    }
+    Some(reading)
 }
 
 /// Whether a timer that fires now is forgotten.

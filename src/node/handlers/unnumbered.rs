@@ -54,6 +54,8 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
             for_named(delivery, partition, slot, (&session, report), Command::Sample(reading));
         }
         Unnumbered::End { session, last, reason, credential } => {
+            #[cfg(test)]
+            let last = crate::node::planted::last(last);
             let end = Command::End { last, reason: codes::reason(reason) };
             for_named(delivery, partition, slot, (&session, Report { reading: last, credential }), end);
         }

@@ -23,8 +23,8 @@ pub use remembered::has_sessions;
 use super::driver::{Scenario, Visit, Visitors};
 use super::recording::RecordedSession;
 use crate::message::{
-    ChargerHello, ChargerHelloAck, Code, ConnectorInfo, FromCharger, Limit, SessionMark, Standing, StartSession, StopReason,
-    ToCharger,
+    ChargerHello, ChargerHelloAck, Code, ConnectorInfo, FromCharger, Limit, SessionMark, Standing, StartSession,
+    StopReason, ToCharger,
 };
 use crate::units::rng::Rng;
 use crate::units::{

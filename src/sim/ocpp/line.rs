@@ -54,7 +54,13 @@ impl OcppLine {
     ///
     /// # Errors
     /// [`LineError`]: the connection is to be closed.
-    pub fn receive(&mut self, charger: &mut Charger, bytes: &[u8], now: Now, out: &mut Vec<u8>) -> Result<(), LineError> {
+    pub fn receive(
+        &mut self,
+        charger: &mut Charger,
+        bytes: &[u8],
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LineError> {
         let OcppLine { ocpp, websocket } = self;
         let Some(websocket) = websocket else { return Ok(()) };
         let (mut texts, mut closed) = (Vec::new(), false);

@@ -133,13 +133,8 @@ impl Manners {
             names_come_back,
             numbers: [Numbers::Right, Numbers::Zero, Numbers::FromOne][rng.index(3)],
             pipelined,
-            energy: [
-                EnergyStyle::Wh,
-                EnergyStyle::Bare,
-                EnergyStyle::Kwh,
-                EnergyStyle::Mixed,
-                EnergyStyle::Multiplied,
-            ][rng.index(5)],
+            energy: [EnergyStyle::Wh, EnergyStyle::Bare, EnergyStyle::Kwh, EnergyStyle::Mixed, EnergyStyle::Multiplied]
+                [rng.index(5)],
             clock: [
                 ClockStyle::Right,
                 ClockStyle::Right,

@@ -24,9 +24,7 @@ use super::charger::{Charger, Occupied};
 use crate::message::{Code, FromCharger, Limit, MeterAck, StartSession, StopOrder, StopReason, ToCharger};
 use crate::ocpp::Version;
 use crate::payment::CredentialKind;
-use crate::units::{
-    Amount, ConnectorId, Cost, Currency, MeterReading, Mono, Now, SessionKey, TimeSpan, Timestamp,
-};
+use crate::units::{Amount, ConnectorId, Cost, Currency, MeterReading, Mono, Now, SessionKey, TimeSpan, Timestamp};
 use payload::{token, whole_wh};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -588,7 +586,8 @@ impl OcppCharger {
             transaction.is_refused = true;
             return self.refuse(charger, key, code, now);
         }
-        let limit = payload["transactionLimit"]["maxCost"].as_number().and_then(|number| self.amount(&number.to_string()));
+        let limit =
+            payload["transactionLimit"]["maxCost"].as_number().and_then(|number| self.amount(&number.to_string()));
         charger.admit(key, Limit { cost: limit, ..Limit::default() }, now);
     }
 
@@ -632,7 +631,12 @@ impl OcppCharger {
     }
 
     /// A call of the gate, and its answer.
-    fn called(&mut self, charger: &mut Charger, (id, action, payload): (&str, &str, &Value), now: Now) -> Option<String> {
+    fn called(
+        &mut self,
+        charger: &mut Charger,
+        (id, action, payload): (&str, &str, &Value),
+        now: Now,
+    ) -> Option<String> {
         let name = match action {
             "RemoteStopTransaction" => payload["transactionId"].as_i64().map(Name::Number),
             "RequestStopTransaction" => payload["transactionId"].as_str().map(|name| Name::Text(name.to_owned())),

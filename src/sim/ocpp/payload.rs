@@ -23,7 +23,9 @@ impl OcppCharger {
     pub(super) fn boot(&self) -> (&'static str, Value) {
         let firmware = concat!("wattstile-sim/", env!("CARGO_PKG_VERSION"));
         let payload = match self.version {
-            Version::V16 => json!({"chargePointVendor": "wattstile", "chargePointModel": "sim", "firmwareVersion": firmware}),
+            Version::V16 => {
+                json!({"chargePointVendor": "wattstile", "chargePointModel": "sim", "firmwareVersion": firmware})
+            }
             Version::V201 | Version::V21 => json!({
                 "reason": "PowerUp",
                 "chargingStation": {"vendorName": "wattstile", "model": "sim", "firmwareVersion": firmware}
@@ -96,7 +98,8 @@ impl OcppCharger {
                     Some(Name::Number(id)) => *id,
                     Some(Name::Text(_)) | None => -1,
                 };
-                let payload = json!({"connectorId": transaction.connector.0, "transactionId": id, "meterValue": values});
+                let payload =
+                    json!({"connectorId": transaction.connector.0, "transactionId": id, "meterValue": values});
                 ("MeterValues", payload)
             }
             (Version::V201 | Version::V21, _) => {
@@ -210,7 +213,8 @@ impl OcppCharger {
             ClockStyle::NoZone => text(at).trim_end_matches('Z').to_owned(),
             ClockStyle::Nanoseconds => {
                 let text = text(at);
-                let (seconds, fraction) = text.trim_end_matches('Z').split_once('.').unwrap_or((text.trim_end_matches('Z'), ""));
+                let (seconds, fraction) =
+                    text.trim_end_matches('Z').split_once('.').unwrap_or((text.trim_end_matches('Z'), ""));
                 format!("{seconds}.{fraction:0<9}Z")
             }
             ClockStyle::UnsetUntilBoot if self.clock_is_set => text(at),

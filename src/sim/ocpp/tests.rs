@@ -136,7 +136,10 @@ fn a_session_of_2_1_stops_at_its_limit_and_knows_its_total() {
     scene.passes(60);
     scene.shows();
     let end = scene.answers("TransactionEvent", &json!({"totalCost": 3.07}));
-    assert_eq!((&end["eventType"], &end["transactionInfo"]["stoppedReason"]), (&json!("Ended"), &json!("LocalOutOfCredit")));
+    assert_eq!(
+        (&end["eventType"], &end["transactionInfo"]["stoppedReason"]),
+        (&json!("Ended"), &json!("LocalOutOfCredit"))
+    );
     assert_eq!(scene.ocpp.take_ended()[0].total, Some(Amount::new(307, Currency::EUR)));
 }
 
@@ -204,7 +207,10 @@ fn energy_and_times_are_written_in_many_ways_and_are_the_same() {
     assert_eq!(value(Version::V16, EnergyStyle::Kwh)["value"], "1.500");
     assert_eq!(value(Version::V16, EnergyStyle::Bare).get("unit"), None);
     let multiplied = value(Version::V201, EnergyStyle::Multiplied);
-    assert_eq!((multiplied["value"].to_string(), &multiplied["unitOfMeasure"]["multiplier"]), ("1.500".into(), &json!(3)));
+    assert_eq!(
+        (multiplied["value"].to_string(), &multiplied["unitOfMeasure"]["multiplier"]),
+        ("1.500".into(), &json!(3))
+    );
     let time = |clock| written(Version::V16, Manners { clock, ..Manners::GOOD })["timestamp"].clone();
     assert_eq!(time(ClockStyle::NoZone), at(0).wall.to_rfc3339().trim_end_matches('Z'));
     assert!(time(ClockStyle::Nanoseconds).as_str().unwrap().ends_with(".000000000Z"));

@@ -346,13 +346,17 @@ fn compare_transactions(world: &mut World) {
         }
         let is_total = |total: i64| {
             closed().any(|(id, closed)| {
-                let given = || checker.sent_receipts.get(id).is_some_and(|sent| sent.iter().any(|(minor, _)| *minor == total));
+                let given =
+                    || checker.sent_receipts.get(id).is_some_and(|sent| sent.iter().any(|(minor, _)| *minor == total));
                 closed.payable == total || given()
             })
         };
         if let Some(total) = ended.total.filter(|total| !is_total(total.minor)) {
             let found: Vec<_> = closed().collect();
-            wrong.push(format!("L22: {charger}: {:?} cost {total} at its end, and the sessions are {found:?}", ended.name));
+            wrong.push(format!(
+                "L22: {charger}: {:?} cost {total} at its end, and the sessions are {found:?}",
+                ended.name
+            ));
         }
     }
     for controller in world.fleet.iter().filter(|controller| controller.ocpp.is_some()) {

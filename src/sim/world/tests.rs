@@ -7,6 +7,11 @@ fn world(seed: u64, minutes: u64, chargers: u32, faults: Faults) -> Report {
     simulate(&Settings { seed, minutes, chargers, ocpp_percent: OCPP_PERCENT, faults })
 }
 
+/// One in which all chargers speak OCPP.
+fn of_ocpp(seed: u64, minutes: u64, chargers: u32, faults: Faults) -> Report {
+    simulate(&Settings { seed, minutes, chargers, ocpp_percent: 100, faults })
+}
+
 #[track_caller]
 fn is_good(report: &Report) {
     assert!(report.is_good(), "seed {}: {:#?}\n{:#?}", report.seed, report.violations, report.reckoning);
@@ -40,8 +45,42 @@ fn whatever_goes_wrong_every_promise_is_kept() {
     assert!(crashes > 50 && top_ups > 20, "{crashes} crashes, {top_ups} top-ups by card");
 }
 
+#[test]
+fn chargers_of_every_ocpp_version_charge_and_are_billed_what_they_gave() {
+    let report = of_ocpp(1, 180, 12, Faults::NONE);
+    is_good(&report);
+    assert!(report.ocpp_sessions_ended > 20 && report.captured_minor > 0, "{report:#?}");
+    assert_eq!((report.ocpp_chargers, report.receipts, report.readings_acked), (12, 0, report.readings));
+}
+
+#[test]
+fn ocpp_chargers_with_the_manners_of_the_field_keep_every_promise() {
+    let mut ended = 0;
+    for seed in 200..208 {
+        let report = of_ocpp(seed, 240, 12, Faults::ALL);
+        is_good(&report);
+        ended += report.ocpp_sessions_ended;
+    }
+    assert!(ended > 200, "{ended} sessions ended");
+}
+
+#[test]
+fn energy_of_an_ocpp_charger_that_is_lost_or_made_up_is_found() {
+    is_found_in(of_ocpp, Bug::LastReadingForgotten, (120, 12, Faults::NONE), "L22");
+    is_found_in(of_ocpp, Bug::LastReadingRaised, (120, 12, Faults::NONE), "L23");
+}
+
 /// What is simulated is the driver that ships: a bug in it is found.
 fn is_found(bug: Bug, minutes: u64, chargers: u32, faults: Faults, law: &str) {
+    is_found_in(world, bug, (minutes, chargers, faults), law);
+}
+
+fn is_found_in(
+    world: fn(u64, u64, u32, Faults) -> Report,
+    bug: Bug,
+    (minutes, chargers, faults): (u64, u32, Faults),
+    law: &str,
+) {
     let violations = |seed: u64| planted::with(bug, || world(seed, minutes, chargers, faults)).violations;
     let mut seen = (100..110).flat_map(violations);
     assert!(seen.any(|violation| violation.what.contains(law)), "{bug:?} was not found");

@@ -72,7 +72,9 @@ impl Process {
             let mut reply = Vec::new();
             let Some(end) = self.outputs.ends.get_mut(line) else { continue };
             let outcome = match (&mut end.kind, now.mono) {
-                (Kind::Charger { link, .. }, now) if is_due(link.next_deadline(), now) => link.on_deadline(now, &mut reply),
+                (Kind::Charger { link, .. }, now) if is_due(link.next_deadline(), now) => {
+                    link.on_deadline(now, &mut reply)
+                }
                 (Kind::Processor { link, .. }, now) if is_due(link.next_deadline(), now) => {
                     link.on_deadline(now, &mut reply)
                 }
