@@ -11,6 +11,7 @@
 //! A call that is not answered in time is repeated; on a new connection everything unacknowledged is. How a charger deviates from
 //! its protocol are its [`Manners`].
 
+mod answers;
 mod line;
 mod manners;
 mod payload;
@@ -21,12 +22,11 @@ pub use line::{LineError, OcppLine};
 pub use manners::{Begin, ClockStyle, EnergyStyle, Manners, Numbers, Repeats, Unknown};
 
 use super::charger::{Charger, Occupied};
-use crate::message::{Code, FromCharger, Limit, MeterAck, StartSession, StopOrder, StopReason, ToCharger};
+use crate::message::{FromCharger, Limit, StartSession, StopReason};
 use crate::ocpp::Version;
 use crate::payment::CredentialKind;
-use crate::units::{Amount, ConnectorId, Cost, Currency, MeterReading, Mono, Now, SessionKey, TimeSpan, Timestamp};
+use crate::units::{Amount, ConnectorId, Currency, MeterReading, Mono, Now, SessionKey, TimeSpan, Timestamp};
 use payload::{token, whole_wh};
-use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -528,153 +528,8 @@ impl OcppCharger {
     }
 }
 
-/// Answers of the gate.
-impl OcppCharger {
-    fn answered(&mut self, charger: &mut Charger, call: Call, payload: &Value, now: Now) {
-        match call.what {
-            What::Boot => {
-                if payload["status"] != "Accepted" {
-                    return self.waiting.push_back(What::Boot.into());
-                }
-                self.clock_is_set = true;
-                let interval = payload["interval"].as_i64().filter(|interval| *interval > 0).unwrap_or(300);
-                self.heartbeat = TimeSpan::from_secs(interval);
-                self.next_heartbeat = now.mono.after(self.heartbeat);
-                if std::mem::replace(&mut self.stage, Stage::Ready) == Stage::Booting {
-                    charger.ready(WINDOW);
-                }
-            }
-            What::Heartbeat | What::Status(..) => {}
-            What::Authorize(start) => {
-                if let Some(code) = self.refusal(payload) {
-                    self.waiting.retain(|call| !matches!(&call.what, What::Start(of) if of.session == start.session));
-                    self.refuse(charger, start.session, code, now);
-                }
-            }
-            What::Start(start) => self.started(charger, start.session, payload, now),
-            What::Readings(key, readings) => {
-                let up_to = readings.last().map_or(0, |reading| reading.sequence);
-                let cost = self.cost(payload).map(Amount::to_cost);
-                self.acknowledge(charger, key, (up_to, cost), now);
-            }
-            What::Stop(key, last, _) => {
-                let total = self.cost(payload);
-                if let Some(transaction) = self.transactions.remove(&key) {
-                    let first = transaction.first_wh.unwrap_or_else(|| whole_wh(last.register));
-                    self.ended.push(EndedSession {
-                        name: transaction.name.unwrap_or(Name::Number(0)),
-                        energy_wh: whole_wh(last.register) - first,
-                        total,
-                        is_refused: transaction.is_refused,
-                        is_plain: self.manners.begin == Begin::Right && !self.manners.hides_token,
-                    });
-                }
-                charger.ended(key, now);
-            }
-        }
-    }
-
-    /// The start of a session was answered.
-    fn started(&mut self, charger: &mut Charger, key: SessionKey, payload: &Value, now: Now) {
-        let refusal = self.refusal(payload);
-        let Some(transaction) = self.transactions.get_mut(&key) else { return };
-        transaction.is_begun = true;
-        if let Some(number) = payload["transactionId"].as_i64() {
-            transaction.name = Some(Name::Number(number));
-        }
-        if let Some(code) = refusal {
-            transaction.is_refused = true;
-            return self.refuse(charger, key, code, now);
-        }
-        let limit =
-            payload["transactionLimit"]["maxCost"].as_number().and_then(|number| self.amount(&number.to_string()));
-        charger.admit(key, Limit { cost: limit, ..Limit::default() }, now);
-    }
-
-    /// A driver is refused: before energy flows he leaves; one who charges already is stopped.
-    fn refuse(&mut self, charger: &mut Charger, key: SessionKey, code: Code, now: Now) {
-        if charger.asked().any(|start| start.session == key) {
-            self.transactions.remove(&key);
-            charger.on_message(ToCharger::StartRejected { session: key, code, text: Box::default() }, now);
-        } else {
-            charger.on_message(stop_now(key), now);
-        }
-    }
-
-    fn acknowledge(&self, charger: &mut Charger, session: SessionKey, (up_to, cost): (u32, Option<Cost>), now: Now) {
-        charger.on_message(ToCharger::MeterAck(MeterAck { session, up_to, cost }), now);
-    }
-
-    /// Why a token is refused, in the gate's codes; none: it is accepted, or nothing is decided.
-    fn refusal(&self, payload: &Value) -> Option<Code> {
-        let info = match self.version {
-            Version::V16 => &payload["idTagInfo"],
-            Version::V201 | Version::V21 => &payload["idTokenInfo"],
-        };
-        match info["status"].as_str()? {
-            "Accepted" => None,
-            "NoCredit" => Some(Code::FundsInsufficient),
-            "Blocked" => Some(Code::CredentialDeclined),
-            "ConcurrentTx" => Some(Code::ConnectorOccupied),
-            "NotAtThisLocation" => Some(Code::NoTariff),
-            _ => Some(Code::CredentialNotAccepted),
-        }
-    }
-
-    fn cost(&self, payload: &Value) -> Option<Amount> {
-        payload["totalCost"].as_number().and_then(|number| self.amount(&number.to_string()))
-    }
-
-    fn amount(&self, text: &str) -> Option<Amount> {
-        let major: Decimal = text.parse().ok()?;
-        Amount::from_major(major, self.currency).ok()
-    }
-
-    /// A call of the gate, and its answer.
-    fn called(
-        &mut self,
-        charger: &mut Charger,
-        (id, action, payload): (&str, &str, &Value),
-        now: Now,
-    ) -> Option<String> {
-        let name = match action {
-            "RemoteStopTransaction" => payload["transactionId"].as_i64().map(Name::Number),
-            "RequestStopTransaction" => payload["transactionId"].as_str().map(|name| Name::Text(name.to_owned())),
-            "RemoteStartTransaction" | "RequestStartTransaction" => {
-                return Some(json!([3, id, {"status": "Rejected"}]).to_string());
-            }
-            "GetTransactionStatus" => {
-                let is_queued = !self.waiting.is_empty() || charger.unacknowledged() > 0;
-                return Some(json!([3, id, {"messagesInQueue": is_queued}]).to_string());
-            }
-            _ => {
-                let refused = json!([4, id, "NotImplemented", "", {}]);
-                let accepted = match action {
-                    "DataTransfer" | "TriggerMessage" => json!([3, id, {"status": "Accepted"}]),
-                    _ => json!([3, id, {}]),
-                };
-                return match self.manners.unknown {
-                    Unknown::Accepted => Some(accepted.to_string()),
-                    Unknown::Refused => Some(refused.to_string()),
-                    Unknown::Unanswered => None,
-                };
-            }
-        };
-        let found = self.transactions.iter().find(|(_, of)| name.is_some() && of.name == name).map(|(key, _)| *key);
-        if let Some(key) = found {
-            charger.on_message(stop_now(key), now);
-        }
-        let status = if found.is_some() { "Accepted" } else { "Rejected" };
-        Some(json!([3, id, {"status": status}]).to_string())
-    }
-}
-
 impl From<What> for Call {
     fn from(what: What) -> Call {
         Call { what, attempts: 0, id: None, number: None }
     }
-}
-
-fn stop_now(session: SessionKey) -> ToCharger {
-    ToCharger::StopNow { session, reason: StopOrder::Operator, text: Box::default() }
 }
