@@ -3,7 +3,7 @@
 use super::interrupts::{Interrupts, Wish};
 use super::layout::{fitted, flow};
 use super::{CliError, Exit, Output, shards};
-use crate::app::demo::{Demo, DemoError, DemoSettings, OcppSettings, Standing, default_directory};
+use crate::app::demo::{Demo, DemoError, DemoSettings, OCPP_SHARE, OcppSettings, Standing, default_directory};
 use crate::sim::processor::ServiceReport;
 use crate::transport::websocket::WebSocketUrl;
 use crate::units::{Power, counted};
@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Run a gate with simulated chargers, drivers and processors
 ///
-/// Everything is made on this machine: development certificates, data, 40 chargers on 40 mutual-TLS connections, two
-/// payment processors that connect, twenty prepaid accounts. Started again, it goes on with the same data and the same
+/// Everything is made on this machine: development certificates, data, 40 chargers on 40 mutual-TLS connections (a third of
+/// them speaks OCPP), two payment processors that connect, twenty prepaid accounts. Started again, it goes on with the same data and the same
 /// sessions, however it ended.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  wattstile demo --for 30s --json")]
@@ -30,6 +30,9 @@ pub struct Args {
     /// Simulated chargers
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(0..=2000))]
     chargers: u16,
+    /// Percent of them that speak OCPP over WebSocket: 2.1, 2.0.1 and 1.6 in turn
+    #[arg(long, value_name = "PERCENT", default_value_t = OCPP_SHARE, value_parser = clap::value_parser!(u8).range(0..=100))]
+    ocpp_share: u8,
     /// How much faster the clock runs
     #[arg(long, value_name = "TIMES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=600))]
     speed: u32,
@@ -74,6 +77,11 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// What a demonstration came to.
 #[derive(Debug, Serialize)]
 struct Document {
+    chargers: u64,
+    /// How many of them speak OCPP.
+    ocpp_chargers: u64,
+    /// Sessions of theirs whose end was acknowledged in this run.
+    ocpp_sessions_ended: u64,
     sessions_settled: u64,
     sessions_open: u64,
     sessions_refused: u64,
@@ -109,7 +117,13 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         speed: args.speed,
         seed: args.seed,
         tariff: args.tariff.clone(),
-        ocpp: OcppSettings { plain: args.ocpp, tls: args.ocpp_tls, power_max, forward: args.ocpp_forward.clone() },
+        ocpp: OcppSettings {
+            plain: args.ocpp,
+            tls: args.ocpp_tls,
+            power_max,
+            forward: args.ocpp_forward.clone(),
+            share_percent: args.ocpp_share,
+        },
     };
     let mut demo = Demo::start(&settings).map_err(|error| match &error {
         DemoError::Start(error) => CliError::start(error),
@@ -278,6 +292,9 @@ impl Document {
         let Standing { figures, readings, fleet, first_receipt, sync_p99_us } = standing;
         let money = figures.money.get("EUR").copied().unwrap_or_default();
         Document {
+            chargers: fleet.chargers,
+            ocpp_chargers: fleet.ocpp_chargers,
+            ocpp_sessions_ended: fleet.tally.ended,
             sessions_settled: figures.sessions_settled,
             sessions_open: figures.sessions_charging + figures.sessions_authorizing + figures.sessions_settling,
             sessions_refused: figures.sessions_refused,
@@ -301,6 +318,13 @@ impl Document {
     }
 
     fn write(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        writeln!(
+            out,
+            "chargers    {}, {} of them speak OCPP and ended {}",
+            self.chargers,
+            self.ocpp_chargers,
+            counted(self.ocpp_sessions_ended, "session")
+        )?;
         writeln!(
             out,
             "sessions    {} settled, {} open, {} refused",

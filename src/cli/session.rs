@@ -112,7 +112,18 @@ fn list(source: &Source, ls: &Ls, output: &Output) -> Result<(), CliError> {
         path: "sessions",
         query: state.into_iter().chain(charger).chain(ls.flag.clone().map(|flag| ("flag", flag))).collect(),
         most: Some(ls.limit),
-        heads: &["session", "state", "charger", "started", ">kWh", ">cost", ">held", ">captured", "currency"],
+        heads: &[
+            "session",
+            "state",
+            "charger",
+            "protocol",
+            "started",
+            ">kWh",
+            ">cost",
+            ">held",
+            ">captured",
+            "currency",
+        ],
         if_empty: None,
     };
     list.give(source, output, cells)
@@ -123,6 +134,7 @@ fn cells(row: &SessionRow) -> Vec<String> {
         row.id.clone(),
         row.shown_state().to_owned(),
         format!("{}/{}", row.charger, row.connector),
+        row.protocol.clone(),
         moment(&row.started_at),
         kwh(row.energy_kwh),
         cost(row.cost, row.held.scale()),

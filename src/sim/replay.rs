@@ -6,7 +6,7 @@
 
 use super::charger::Settings;
 use super::driver::Visitors;
-use super::fleet::{Fleet, FleetReport, Line};
+use super::fleet::{Fleet, FleetReport, Line, Speaks};
 use super::pace::Pace;
 use super::pipe::Dialler;
 use super::recording::RecordedSession;
@@ -110,7 +110,7 @@ pub async fn replay(
             seed: 0,
             kept_max: KEPT_MAX,
         }],
-        site: false,
+        speaks: Speaks::Native,
     });
     let fleet = Fleet::start(lines.collect(), &Pace::new(1), Duration::ZERO, true);
     let (mut seen, mut moved) = ((0, 0), Instant::now());

@@ -16,16 +16,18 @@ use crate::journal::{DataDir, Layout, Owner, OwnerMode};
 use crate::message::Subject;
 use crate::node::input::Input;
 use crate::node::reply::Ordered;
+use crate::ocpp::Version;
 use crate::payment::{self, Credential, CredentialKind};
 use crate::session::Policy;
 use crate::sim::charger;
 use crate::sim::driver::{Habits, Visitors};
-use crate::sim::fleet::{Fleet, FleetReport, Line};
+use crate::sim::fleet::{Fleet, FleetReport, Line, Speaks};
 use crate::sim::kept_clock::{KeptClock, PROMISED_EVERY};
 use crate::sim::memory::ChargerMemories;
+use crate::sim::ocpp::{Manners, OcppSettings as Spoken};
 use crate::sim::pace::Pace;
 use crate::sim::processor::{self, Lines, MemoryError, Rates, Service, ServiceReport};
-use crate::sim::tls::dialler;
+use crate::sim::tls::{dialler, ocpp_dialler};
 use crate::tariff::{Tariff, TariffError};
 use crate::transport::files::{FileError, make_private_folder};
 use crate::transport::pki::PkiError;
@@ -72,11 +74,34 @@ pub struct OcppSettings {
     pub power_max: Power,
     /// The management system behind the gate, reached by ws://.
     pub forward: Option<WebSocketUrl>,
+    /// Percent of the simulated chargers that speak OCPP, each version as often as the others.
+    pub share_percent: u8,
 }
+
+/// The share of simulated chargers that speak OCPP, in percent, unless another is wanted.
+pub const OCPP_SHARE: u8 = 33;
+
+/// The most power of a connector of an OCPP charger, in watts: the protocols do not tell it.
+const OCPP_POWER_W: i64 = 350_000;
 
 impl Default for OcppSettings {
     fn default() -> OcppSettings {
-        OcppSettings { plain: None, tls: None, power_max: Power::from_watts(350_000).expect("fits"), forward: None }
+        let power_max = Power::from_watts(OCPP_POWER_W).expect("fits");
+        OcppSettings { plain: None, tls: None, power_max, forward: None, share_percent: OCPP_SHARE }
+    }
+}
+
+impl OcppSettings {
+    /// What a simulated charger speaks, by its number; none: the native protocol.
+    fn version_of(&self, number: u16) -> Option<Version> {
+        let spoken = |number: u16| u32::from(number) * u32::from(self.share_percent.min(100)) / 100;
+        let before = spoken(number.saturating_sub(1));
+        (spoken(number) > before).then(|| Version::ALL[usize::try_from(before % 3).unwrap_or(0)])
+    }
+
+    /// Whether chargers that are not simulated are served.
+    fn serves_others(&self) -> bool {
+        self.plain.is_some() || self.tls.is_some()
     }
 }
 
@@ -212,7 +237,7 @@ impl Demo {
         }
         let mut pki = PkiFolder::open_or_create(&at("pki"), TRUST_DOMAIN, &names, today)?;
         let mut parts = gate_settings(settings, &pki, &pace)?;
-        let has_ocpp = !parts.ocpp.is_empty();
+        let has_ocpp = settings.ocpp.serves_others();
         parts.before_peers = Box::new(move |directory| {
             open_accounts(directory, 1, &drivers(), today);
             if has_ocpp {
@@ -250,8 +275,16 @@ impl Demo {
         for number in 1..=settings.chargers {
             let id = ChargerId::new(&format!("NL*WST*E{number:04}")).expect("a name that an id can have");
             let own = pki.peer(&Subject::Charger(id.clone()), 30, today)?;
-            let dialler = dialler(Connector::new(&trust, own)?, chargers);
-            lines.push(Line { dialler, chargers: vec![simulated(id, number, settings.seed)], site: false });
+            let connector = Connector::new(&trust, own)?;
+            let version = settings.ocpp.version_of(number);
+            let (dialler, speaks) = match version.zip(gate.ocpp.last()) {
+                Some((version, address)) => {
+                    let spoken = Spoken { version, manners: Manners::GOOD, currency: Currency::EUR };
+                    (ocpp_dialler(connector, *address, (&id, version)), Speaks::Ocpp(spoken))
+                }
+                None => (dialler(connector, chargers), Speaks::Native),
+            };
+            lines.push(Line { dialler, chargers: vec![simulated(id, (number, version), settings.seed)], speaks });
         }
         let within = Duration::from_secs(1);
         let fleet = Fleet::start_remembering(lines, &pace, within, &at("chargers")).map_err(DemoError::Chargers)?;
@@ -451,16 +484,16 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
     })
 }
 
-/// The listeners for chargers that speak OCPP, those without TLS first.
+/// The listeners for chargers that speak OCPP: without TLS, with it, and the one of the simulated chargers.
 fn ocpp_listeners(
     settings: &DemoSettings,
     tls: &impl Fn(identity::ListenerKind) -> Result<Arc<Tls>, TlsError>,
 ) -> Result<Vec<OcppListener>, TlsError> {
-    let OcppSettings { plain, tls: secure, power_max, forward } = settings.ocpp.clone();
+    let OcppSettings { plain, tls: secure, power_max, forward, .. } = settings.ocpp.clone();
     let behind = forward.map(|url| Arc::new(Behind { url, connector: None }));
-    let listener = |address, tls, access| {
+    let listener = |address, tls, access, (power_max, behind)| {
         let admission = OcppAdmission { trust_domain: TRUST_DOMAIN.into(), access };
-        OcppListener { address, tls, admission, connections_max: 10_000, power_max, behind: behind.clone() }
+        OcppListener { address, tls, admission, connections_max: 10_000, power_max, behind }
     };
     let passwords = settings.directory.join("ocpp");
     let plain = plain.map(|address| {
@@ -468,16 +501,22 @@ fn ocpp_listeners(
             address,
             None,
             Arc::new(move |charger: &ChargerId, shown: Option<&[u8]>| access_of(&passwords, charger, shown)),
+            (power_max, behind.clone()),
         )
     });
-    let secure = match secure {
-        None => None,
-        Some(address) => {
-            let tls = tls(identity::ListenerKind::Ocpp)?;
-            Some(listener(address, Some(tls), Arc::new(|_: &ChargerId, _: Option<&[u8]>| Access::Unknown)))
-        }
-    };
-    Ok(plain.into_iter().chain(secure).collect())
+    // Simulated chargers have a listener of their own, whatever power the others are said to have.
+    let is_spoken = (1..=settings.chargers).any(|number| settings.ocpp.version_of(number).is_some());
+    let own = is_spoken.then(|| {
+        let power_max = Power::from_watts(OCPP_POWER_W).expect("fits");
+        (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), (power_max, None))
+    });
+    let mut listeners: Vec<OcppListener> = plain.into_iter().collect();
+    for (address, more) in secure.map(|address| (address, (power_max, behind))).into_iter().chain(own) {
+        let tls = tls(identity::ListenerKind::Ocpp)?;
+        let access = Arc::new(|_: &ChargerId, _: Option<&[u8]>| Access::Unknown);
+        listeners.push(listener(address, Some(tls), access, more));
+    }
+    Ok(listeners)
 }
 
 /// The password of a charger stands in a file of its name; without one, any charger is let in.
@@ -587,7 +626,7 @@ fn card_of(account: u16) -> Credential {
     Credential { kind: CredentialKind::Rfid, token: format!("04DE0000{account:06}").into_bytes().into() }
 }
 
-fn simulated(id: ChargerId, number: u16, seed: u64) -> charger::Settings {
+fn simulated(id: ChargerId, (number, version): (u16, Option<Version>), seed: u64) -> charger::Settings {
     let watts = [22_000, 50_000, 150_000][usize::from(number % 3)];
     charger::Settings {
         id,
@@ -601,7 +640,8 @@ fn simulated(id: ChargerId, number: u16, seed: u64) -> charger::Settings {
                 crate::units::Energy::from_watt_hours(30_000).expect("fits"),
             ),
             rfid: (1..=ACCOUNTS).map(|number| card_of(number).token).collect(),
-            rfid_per_ten_thousand: 3_000,
+            // A charger of OCPP 1.6 reads cards only, which belong to accounts.
+            rfid_per_ten_thousand: if version == Some(Version::V16) { 10_000 } else { 3_000 },
             ..Habits::default()
         }),
         seed: seed.wrapping_add(u64::from(number)),

@@ -13,7 +13,7 @@ use crate::host::wall_clock;
 use crate::message::Subject;
 use crate::sim::charger;
 use crate::sim::driver::{Habits, Visitors};
-use crate::sim::fleet::{Fleet, FleetReport, Line};
+use crate::sim::fleet::{Fleet, FleetReport, Line, Speaks};
 use crate::sim::pace::Pace;
 use crate::sim::processor::{Lines, Misbehaviour, Rates, Service, ServiceReport, Settings, Totals};
 use crate::sim::world;
@@ -259,7 +259,7 @@ fn charger_line(gate: &mut Served, number: u32, seed: u64) -> Result<Line, CliEr
         seed,
         kept_max: 100_000,
     };
-    Ok(Line { dialler, chargers: vec![settings], site: false })
+    Ok(Line { dialler, chargers: vec![settings], speaks: Speaks::Native })
 }
 
 /// A token for every misbehaviour at every operation that a session has, but for refusals of a capture or a void, which

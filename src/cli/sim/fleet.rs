@@ -6,7 +6,7 @@ use crate::cli::{CliError, Exit, Output};
 use crate::message::{Code, Subject};
 use crate::sim::charger::Settings;
 use crate::sim::driver::{Habits, Visitors};
-use crate::sim::fleet::{Fleet, FleetReport, Line, charger_names};
+use crate::sim::fleet::{Fleet, FleetReport, Line, Speaks, charger_names};
 use crate::sim::pace::Pace;
 use crate::units::{Amount, ChargerId, Power, SiteId, TimeSpan, by_count, counted};
 use std::io::{self, Write};
@@ -144,7 +144,7 @@ impl Args {
                 .iter()
                 .map(|id| {
                     let dialler = ways.of(&Subject::Charger(id.clone()))?;
-                    Ok(Line { dialler, chargers: vec![self.settings(id)], site: false })
+                    Ok(Line { dialler, chargers: vec![self.settings(id)], speaks: Speaks::Native })
                 })
                 .collect();
         }
@@ -156,7 +156,7 @@ impl Args {
                 let site = SiteId::new(&format!("{}site-{number}", self.prefix))
                     .map_err(|error| CliError::new(Exit::Usage, error))?;
                 let dialler = ways.of(&Subject::Site(site))?;
-                Ok(Line { dialler, chargers: names.iter().map(|id| self.settings(id)).collect(), site: true })
+                Ok(Line { dialler, chargers: names.iter().map(|id| self.settings(id)).collect(), speaks: Speaks::Site })
             })
             .collect()
     }

@@ -5,7 +5,7 @@ use crate::message::{FromCharger, ReceiptNotice, Subject, ToCharger};
 use crate::payment::CredentialKind;
 use crate::sim::charger;
 use crate::sim::driver::{Habits, Visitors};
-use crate::sim::fleet::{Fleet, FleetReport, Line, Observer};
+use crate::sim::fleet::{Fleet, FleetReport, Line, Observer, Speaks};
 use crate::sim::pace::Pace;
 use crate::sim::processor::{Lines, Service, ServiceReport, Settings};
 use crate::tariff::{RecordedSession, Tariff};
@@ -263,7 +263,7 @@ impl Honest {
         for number in 1..=settings.chargers {
             let id = ChargerId::new(&format!("HONEST-{number:04}")).map_err(Trouble::of)?;
             let dialler = ways.dialler(&Subject::Charger(id.clone()))?;
-            lines.push(Line { dialler, chargers: vec![charger_of(id, settings)], site: false });
+            lines.push(Line { dialler, chargers: vec![charger_of(id, settings)], speaks: Speaks::Native });
         }
         let checker = Arc::new(checker);
         let observer: Arc<dyn Observer> = checker.clone();

@@ -3,6 +3,7 @@
 //! One task per connection owns its chargers; only the stop order and the published figures are shared. A broken
 //! connection is dialled again with growing pauses, and the chargers continue from the gate's position.
 
+mod ocpp;
 mod report;
 
 pub use report::FleetReport;
@@ -10,11 +11,12 @@ pub use report::FleetReport;
 use super::backoff::Backoff;
 use super::charger::{Charger, Finished, Settings, Tally};
 use super::memory::ChargerMemories;
+use super::ocpp::{OcppCharger, OcppLine, OcppSettings};
 use super::pace::Pace;
 use super::pipe::{Dialler, Pipe, PipeEvent};
 use crate::message::{Channel, FromCharger, Received, ToCharger};
 use crate::units::rng::Rng;
-use crate::units::{ChargerId, Energy, MeterReading, Now, SessionKey, Timestamp};
+use crate::units::{ChargerId, Energy, MeterReading, Mono, Now, SessionKey, Timestamp};
 use crate::wire::{ChargerClientLink, MeterValues, SendError};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,8 +32,19 @@ pub struct Line {
     pub dialler: Dialler,
     /// The chargers on it.
     pub chargers: Vec<Settings>,
-    /// Whether it is a site controller's, with a channel for each charger; otherwise there is one charger.
-    pub site: bool,
+    /// What is spoken on it.
+    pub speaks: Speaks,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// The native protocol, by one charger.
+    Native,
+    /// The native protocol, by a site controller with a channel for each charger.
+    Site,
+    /// OCPP, by one charger; the dialler opens the WebSocket.
+    Ocpp(OcppSettings),
 }
 
 /// Observes the messages between a fleet's chargers and the gate, when they are passed on.
@@ -88,7 +101,7 @@ impl Fleet {
         let now = pace.now().wall;
         let woken = lines.into_iter().map(|line| {
             let chargers = line.chargers.into_iter().map(|settings| Charger::new(settings, now)).collect();
-            Woken { dialler: line.dialler, site: line.site, chargers, memories: None }
+            Woken { dialler: line.dialler, speaks: line.speaks, chargers, memories: None }
         });
         woken.collect()
     }
@@ -115,7 +128,12 @@ impl Fleet {
                 }
                 chargers.push(charger);
             }
-            woken.push(Woken { dialler: line.dialler, site: line.site, chargers, memories: Some(memories.clone()) });
+            woken.push(Woken {
+                dialler: line.dialler,
+                speaks: line.speaks,
+                chargers,
+                memories: Some(memories.clone()),
+            });
         }
         Ok(Fleet::run(woken, pace, within, false, None))
     }
@@ -134,10 +152,15 @@ impl Fleet {
             let board = Arc::new(Mutex::new(FleetReport::default()));
             boards.push(Arc::clone(&board));
             let seed = line.chargers.first().map_or(0, Charger::seed);
+            let ocpp = match line.speaks {
+                Speaks::Ocpp(settings) => Some(OcppLine::new(OcppCharger::new(settings, pace.now().wall))),
+                Speaks::Native | Speaks::Site => None,
+            };
             let runner = Runner {
                 chargers: line.chargers,
                 memories: line.memories,
-                site: line.site,
+                site: line.speaks == Speaks::Site,
+                ocpp,
                 dialler: line.dialler,
                 pace: pace.clone(),
                 rng: Rng::of(seed, u128::from(place) | 1 << 100),
@@ -219,7 +242,7 @@ impl Fleet {
 /// A connection with its chargers, after they were switched on.
 struct Woken {
     dialler: Dialler,
-    site: bool,
+    speaks: Speaks,
     chargers: Vec<Charger>,
     memories: Option<ChargerMemories>,
 }
@@ -229,6 +252,8 @@ struct Runner {
     chargers: Vec<Charger>,
     memories: Option<ChargerMemories>,
     site: bool,
+    /// Its one charger speaks OCPP.
+    ocpp: Option<OcppLine>,
     dialler: Dialler,
     pace: Pace,
     rng: Rng,
@@ -267,6 +292,7 @@ impl Runner {
             self.report.dials += 1;
             let dialling = tokio::time::timeout(DIAL_TIMEOUT, self.dialler.dial()).await;
             let outcome = match dialling {
+                Ok(Ok(stream)) if self.ocpp.is_some() => self.serve_ocpp(Pipe::new(stream), &mut backoff).await,
                 Ok(Ok(stream)) => self.serve(Pipe::new(stream), &mut backoff).await,
                 Ok(Err(error)) => {
                     self.report.dials_failed += 1;
@@ -278,8 +304,12 @@ impl Runner {
                 }
             };
             self.online.clear();
+            let now = self.pace.now().mono;
             for charger in &mut self.chargers {
-                charger.disconnected();
+                match &mut self.ocpp {
+                    Some(ocpp) => ocpp.disconnected(charger, now),
+                    None => charger.disconnected(),
+                }
             }
             match outcome {
                 Over::Done => break,
@@ -334,7 +364,8 @@ impl Runner {
             }
         }
         loop {
-            if !self.obey(&mut link).await {
+            if !self.obey() {
+                link.close();
                 pipe.close(Duration::from_secs(1)).await;
                 return Over::Done;
             }
@@ -346,7 +377,7 @@ impl Runner {
             if self.published.elapsed() >= PUBLISHED_EVERY {
                 self.publish();
             }
-            let deadline = self.next_wake(&link, now);
+            let deadline = self.next_wake(link.next_deadline(), now);
             let received = tokio::select! {
                 turn = pipe.turn(deadline) => match turn {
                     Ok(PipeEvent::Bytes(bytes)) => link.receive(bytes, self.pace.now(), &mut messages),
@@ -391,9 +422,9 @@ impl Runner {
     }
 
     /// Carries out orders; returns false when this connection is no longer needed.
-    async fn obey(&mut self, link: &mut ChargerClientLink) -> bool {
+    fn obey(&mut self) -> bool {
         let order = *self.orders.borrow_and_update();
-        let go_on = match order {
+        match order {
             Order::Run => true,
             Order::Stop => false,
             Order::Finish => {
@@ -404,11 +435,7 @@ impl Runner {
                 }
                 !self.is_finished()
             }
-        };
-        if !go_on {
-            link.close();
         }
-        go_on
     }
 
     fn channel(&self, index: usize) -> Channel {
@@ -499,13 +526,13 @@ impl Runner {
         }
     }
 
-    fn next_wake(&self, link: &ChargerClientLink, now: Now) -> Instant {
+    fn next_wake(&self, deadline: Option<Mono>, now: Now) -> Instant {
         let mut wait = PUBLISHED_EVERY.saturating_sub(self.published.elapsed()).max(Duration::from_millis(1))
             + Duration::from_secs(1);
         if let Some((at, _)) = self.due.first() {
             wait = wait.min(self.pace.until(*at, now));
         }
-        if let Some(at) = link.next_deadline() {
+        if let Some(at) = deadline {
             wait = wait.min(self.pace.until_mono(at, now));
         }
         Instant::now() + wait
@@ -521,6 +548,7 @@ impl Runner {
             unacknowledged += charger.unacknowledged();
         }
         self.report.chargers = u64::try_from(self.chargers.len()).unwrap_or(u64::MAX);
+        self.report.ocpp_chargers = u64::from(self.ocpp.is_some());
         self.report.chargers_online = u64::try_from(self.online.len()).unwrap_or(u64::MAX);
         self.report.sessions_open = open;
         self.report.sessions_to_come = to_come;

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 pub struct FleetReport {
     /// Chargers in the fleet.
     pub chargers: u64,
-    /// Number of `HelloAck`s to chargers, on all connections.
+    /// How many of them speak OCPP.
+    pub ocpp_chargers: u64,
+    /// Number of `HelloAck`s and accepted boots of chargers, on all connections.
     pub greetings: u64,
     /// Chargers with a `HelloAck` on their present connection.
     pub chargers_online: u64,
@@ -44,6 +46,7 @@ pub struct FleetReport {
 impl FleetReport {
     pub(super) fn add(&mut self, other: &FleetReport) {
         self.chargers += other.chargers;
+        self.ocpp_chargers += other.ocpp_chargers;
         self.greetings += other.greetings;
         self.chargers_online += other.chargers_online;
         self.sessions_open += other.sessions_open;

@@ -51,7 +51,7 @@ async fn chargers_on_their_own_connections() {
     let lines = names.iter().map(|id| Line {
         dialler: dialler(&gate, Subject::Charger(id.clone())),
         chargers: vec![settings(id)],
-        site: false,
+        speaks: Speaks::Native,
     });
     let fleet = Fleet::start(lines.collect(), &Pace::new(3_600), Duration::from_millis(50), true);
     let report = run(fleet, 20).await;
@@ -66,7 +66,7 @@ async fn broken_connections_lose_nothing() {
     let line = Line {
         dialler: dialler(&gate, Subject::Site(SiteId::new("depot").unwrap())),
         chargers: names.iter().map(settings).collect(),
-        site: true,
+        speaks: Speaks::Site,
     };
     let fleet = Fleet::start(vec![line], &Pace::new(3_600), Duration::ZERO, true);
     let report = run(fleet, 30).await;

@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 use wattstile::message::Subject;
 use wattstile::sim::charger;
 use wattstile::sim::driver::{Habits, Visitors};
-use wattstile::sim::fleet::{Fleet, FleetReport, Line};
+use wattstile::sim::fleet::{Fleet, FleetReport, Line, Speaks};
 use wattstile::sim::pace::Pace;
 use wattstile::sim::processor::{Lines, Service, ServiceReport, Settings};
 use wattstile::units::{ChargerId, Energy, Power, ProcessorId, TimeSpan};
@@ -101,5 +101,5 @@ fn line(gate: &mut Served, number: u16, seed: u64) -> Line {
         seed: seed.wrapping_add(u64::from(number)),
         kept_max: 100_000,
     };
-    Line { dialler, chargers: vec![settings], site: false }
+    Line { dialler, chargers: vec![settings], speaks: Speaks::Native }
 }
