@@ -2,7 +2,9 @@
 
 use super::{CliError, Exit};
 use crate::app::keys;
-use crate::app::{Assigned, Data, Gate, ListenerSettings, Receipts, Settings, SnapshotPolicy};
+use crate::app::{
+    Access, Assigned, Data, Gate, ListenerSettings, OcppAdmission, OcppListener, Receipts, Settings, SnapshotPolicy,
+};
 use crate::host::SystemClock;
 use crate::journal::Layout;
 use crate::message::Subject;
@@ -15,7 +17,7 @@ use crate::transport::identity::ListenerKind;
 use crate::transport::pki::{Certified, Pki, Validity};
 use crate::transport::tls::{Material, Policy as TlsPolicy, Source, Tls};
 use crate::transport::{Bounds, Connector, Trust};
-use crate::units::{Clock, Now, ProcessorId};
+use crate::units::{ChargerId, Clock, Now, Power, ProcessorId};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -73,7 +75,7 @@ impl OwnGate {
             tariff_resolver: Box::new(tariff_resolver),
             chargers: Some(listener(&pki, ListenerKind::Chargers, now)?),
             processors: Some(listener(&pki, ListenerKind::Processors, now)?),
-            ocpp: Vec::new(),
+            ocpp: vec![ocpp_listener(&pki, now)?],
             may_speak_for: Arc::new(|_, _| true),
             chargers_per_site_max: usize::MAX,
             mac_of: Box::new(|_| None),
@@ -148,6 +150,15 @@ impl OwnGate {
     pub fn stop(self) {
         self.gate.stop();
     }
+}
+
+/// Chargers that speak OCPP are let in by their certificates.
+fn ocpp_listener(pki: &Pki, now: Now) -> Result<OcppListener, CliError> {
+    let ListenerSettings { address, tls, connections_max, .. } = listener(pki, ListenerKind::Ocpp, now)?;
+    let access = Arc::new(|_: &ChargerId, _: Option<&[u8]>| Access::Unknown);
+    let admission = OcppAdmission { trust_domain: TRUST_DOMAIN.into(), access };
+    let power_max = Power::from_milliwatts(22_000_000);
+    Ok(OcppListener { address, tls: Some(tls), admission, connections_max, power_max })
 }
 
 fn listener(pki: &Pki, listener: ListenerKind, now: Now) -> Result<ListenerSettings, CliError> {

@@ -111,7 +111,7 @@ pub(super) struct LoadLine {
 }
 
 /// Why a line left its connection.
-enum Left {
+pub(super) enum Left {
     /// All is over.
     Over,
     /// To come back at once.
@@ -121,13 +121,13 @@ enum Left {
 /// Starts that all lines together have unanswered at most, and at least one per line.
 const STARTS_IN_FLIGHT: usize = 4_096;
 /// Bytes that may wait for the gate.
-const BACKLOG_MAX: usize = 256 * 1_024;
+pub(super) const BACKLOG_MAX: usize = 256 * 1_024;
 /// Interval at which a fully loaded line checks its sessions, so that readings share records.
-const QUANTUM: Duration = Duration::from_millis(2);
+pub(super) const QUANTUM: Duration = Duration::from_millis(2);
 /// After a dial that failed.
-const REDIAL: Duration = Duration::from_millis(50);
+pub(super) const REDIAL: Duration = Duration::from_millis(50);
 /// What every session draws.
-const POWER: Power = Power::from_milliwatts(11_000_000);
+pub(super) const POWER: Power = Power::from_milliwatts(11_000_000);
 const POWER_MAX: Power = Power::from_milliwatts(22_000_000);
 
 impl LoadLine {
@@ -491,6 +491,6 @@ impl LoadLine {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -5,6 +5,7 @@
 //! With no rate the loop is closed: every connection keeps a number of readings unacknowledged.
 
 mod line;
+mod ocpp;
 mod page;
 
 pub use page::html;
@@ -14,6 +15,7 @@ use crate::sim::pipe::Dialler;
 use crate::units::ChargerId;
 use hdrhistogram::Histogram;
 use line::{Board, LoadLine, Stage};
+use ocpp::OcppLoadLine;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -42,8 +44,19 @@ pub struct LoadPeer {
     pub dialler: Dialler,
     /// Its chargers.
     pub chargers: Vec<ChargerId>,
-    /// Whether it is a site controller's.
-    pub site: bool,
+    /// What is spoken on it.
+    pub speech: Speech,
+}
+
+/// What is spoken on a connection of the load generator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Speech {
+    /// The native protocol, by one charger.
+    Charger,
+    /// The native protocol, by a site controller.
+    Site,
+    /// OCPP 1.6, by one charger with one session; the dialler opens the WebSocket.
+    Ocpp,
 }
 
 /// What came out, seen from the chargers.
@@ -160,10 +173,20 @@ impl Load {
                 charger += 1;
                 from..to
             });
-            let line =
-                LoadLine::new(peer.chargers.clone(), counts.collect(), peer.site, (&load.settings, lines), &pace);
-            let (board, stages) = (Arc::clone(&load.board), stages.clone());
-            load.tasks.push(tokio::spawn(line.run(peer.dialler, board, stages)));
+            let (board, stages, counts) = (Arc::clone(&load.board), stages.clone(), counts.collect::<Vec<_>>());
+            let task = match peer.speech {
+                Speech::Ocpp => {
+                    let number = counts.first().map_or(0, |range| range.start);
+                    let line = OcppLoadLine::new(number, &load.settings, &pace);
+                    tokio::spawn(line.run(peer.dialler, board, stages))
+                }
+                speech @ (Speech::Charger | Speech::Site) => {
+                    let (site, settings) = (speech == Speech::Site, (&load.settings, lines));
+                    let line = LoadLine::new(peer.chargers.clone(), counts, site, settings, &pace);
+                    tokio::spawn(line.run(peer.dialler, board, stages))
+                }
+            };
+            load.tasks.push(task);
         }
         let deadline = begun + load.settings.timeout;
         loop {

@@ -6,11 +6,16 @@
 use super::super::own_gate::{OwnGate, Wishes};
 use super::super::{CliError, Exit, Output};
 use super::tls::Peer;
+use crate::bench::load::Speech;
 use crate::host::ProcessUsage;
+use crate::limits;
 use crate::message::{Channel, ChargerHello, ConnectorInfo, FromCharger, Subject, ToCharger};
+use crate::ocpp::Version;
 use crate::sim::pipe::{Duplex, Pipe, PipeEvent};
+use crate::sim::tls::ocpp_dialler;
 use crate::tariff::Tariff;
 use crate::transport::Trust;
+use crate::transport::websocket::{End, Incoming, WebSocket};
 use crate::units::{Clock, ConnectorId, Power};
 use crate::wire::ChargerClientLink;
 use serde::{Deserialize, Serialize};
@@ -24,12 +29,16 @@ use std::time::{Duration, Instant};
 /// Chargers connect over mutual TLS from another process, send Hello, and fall silent. What the gate's resident memory grew
 /// by, after the first few hundred, is divided by their number.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  wattstile bench idle --connections 5000\n\n\
+#[command(after_help = "Examples:\n  wattstile bench idle --connections 5000\n  \
+wattstile bench idle --ocpp --connections 5000\n\n\
 Every connection takes an open file in each of the two processes: see `ulimit -n`.")]
 pub struct Args {
     /// Connections to measure
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=19_000))]
     connections: u32,
+    /// Chargers that speak OCPP 1.6: a WebSocket each, and a BootNotification
+    #[arg(long)]
+    ocpp: bool,
     /// How long they stand there before memory is looked at
     #[arg(long = "for", value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
     duration: Duration,
@@ -47,6 +56,7 @@ struct Job {
     gate: SocketAddr,
     root: Vec<u8>,
     peers: Vec<Peer>,
+    ocpp: bool,
     /// Number of connections before the first measurement.
     first: usize,
 }
@@ -88,14 +98,16 @@ pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
         partitions: 64,
         data: None,
     })?;
+    let speech = if args.ocpp { Speech::Ocpp } else { Speech::Charger };
     let peers = (1..=FIRST + args.connections).map(|number| {
         let charger = format!("IDLE-{number:05}").parse().map_err(CliError::failed)?;
         let own = gate.issue(&Subject::Charger(charger))?;
-        Ok(Peer::new(&own, vec![format!("IDLE-{number:05}").parse().map_err(CliError::failed)?], false))
+        Ok(Peer::new(&own, vec![format!("IDLE-{number:05}").parse().map_err(CliError::failed)?], speech))
     });
     let peers = peers.collect::<Result<Vec<_>, CliError>>()?;
-    let address = gate.gate().chargers.ok_or_else(|| CliError::failed("the gate has no listener for chargers"))?;
-    let job = Job { gate: address, root: gate.root(), peers, first: FIRST as usize };
+    let address = if args.ocpp { gate.gate().ocpp.first().copied() } else { gate.gate().chargers };
+    let address = address.ok_or_else(|| CliError::failed("the gate has no listener for chargers"))?;
+    let job = Job { gate: address, root: gate.root(), peers, ocpp: args.ocpp, first: FIRST as usize };
     let text = serde_json::to_vec(&job).map_err(CliError::failed)?;
     drop(job);
     let mut child = Command::new(std::env::current_exe().map_err(CliError::failed)?)
@@ -165,7 +177,13 @@ fn generate() -> Result<Exit, CliError> {
     let mut connected = Vec::with_capacity(job.peers.len());
     for peers in [first, rest] {
         for several in peers.chunks(DIALS) {
-            let dials = several.iter().map(|peer| greeted(peer, &trust, job.gate).map(|dial| runtime.spawn(dial)));
+            let dials = several.iter().map(|peer| {
+                if job.ocpp {
+                    booted(peer, &trust, job.gate).map(|dial| runtime.spawn(dial))
+                } else {
+                    greeted(peer, &trust, job.gate).map(|dial| runtime.spawn(dial))
+                }
+            });
             for dial in dials.collect::<Result<Vec<_>, CliError>>()? {
                 connected.push(runtime.block_on(dial).map_err(CliError::failed)?.map_err(CliError::failed)?);
             }
@@ -217,5 +235,34 @@ fn greeted(
                 return Ok(pipe);
             }
         }
+    })
+}
+
+/// Connects, opens its WebSocket, sends a BootNotification and awaits the answer.
+fn booted(
+    peer: &Peer,
+    trust: &Trust,
+    gate: SocketAddr,
+) -> Result<impl Future<Output = io::Result<Pipe>> + Send + use<>, CliError> {
+    let connector = peer.connector(trust)?;
+    let charger = peer.chargers().first().cloned().ok_or_else(|| CliError::failed("a connection without a charger"))?;
+    let dialler = ocpp_dialler(connector, gate, (&charger, Version::V16));
+    Ok(async move {
+        let mut pipe = Pipe::new(dialler.dial().await?);
+        let mut websocket = WebSocket::new(End::Client, false, limits::OCPP_MESSAGE_MAX, 1);
+        let boot = r#"[2,"1","BootNotification",{"chargePointVendor":"wattstile","chargePointModel":"idle"}]"#;
+        websocket.sender().text(boot, pipe.out());
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        let (mut reply, mut is_answered) = (Vec::new(), false);
+        while !is_answered {
+            match pipe.turn(deadline).await? {
+                PipeEvent::Bytes(bytes) => websocket
+                    .receive(bytes, &mut reply, |incoming| is_answered |= matches!(incoming, Incoming::Text(_)))
+                    .map_err(io::Error::other)?,
+                PipeEvent::Sent => {}
+                PipeEvent::Time => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+        Ok(pipe)
     })
 }

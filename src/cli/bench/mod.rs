@@ -14,7 +14,8 @@ use super::{CliError, Exit, Output};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:\n  wattstile bench --sessions 10000 --chargers 1000 --connections 100 --rate 50000\n  \
-wattstile bench --in-process --sessions 1000000 --rate max --for 60s\n\n\
+wattstile bench --in-process --sessions 1000000 --rate max --for 60s\n  \
+wattstile bench --ocpp --connections 5000 --rate max --window 4 --storm\n\n\
 The loop is open: a reading's latency counts from when it was due. With --rate max \
 it is closed, and every connection keeps --window readings unacknowledged. In process \
 the chargers have no connections: machines, actors and journal are measured alone.")]

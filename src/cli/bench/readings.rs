@@ -22,6 +22,9 @@ pub struct Args {
     /// Without connections, from the gate's own process
     #[arg(long, conflicts_with_all = ["tls", "connections", "window", "storm"])]
     in_process: bool,
+    /// Chargers of OCPP 1.6 on connections of their own, one MeterValues for each reading; then native ones, as many, in the same run
+    #[arg(long, conflicts_with_all = ["in_process", "sessions", "chargers"])]
+    ocpp: bool,
     /// Live sessions
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) sessions: u32,
@@ -94,10 +97,20 @@ pub(super) struct Measured {
     pub commits: Histogram<u64>,
 }
 
+/// Native chargers beside those that speak OCPP, on as many connections.
+#[derive(Debug, Serialize)]
+struct Native {
+    readings_durable_per_s: u64,
+    ack_p99_us: u64,
+    lost: u64,
+    /// The OCPP chargers' rate as a share of this one.
+    ocpp_percent: u64,
+}
+
 /// The figures of a run.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// `tls`: over mutual TLS from another process; `in-process`: without connections.
+    /// `tls`: over mutual TLS from another process; `ocpp`: the same, and OCPP 1.6; `in-process`: without connections.
     mode: &'static str,
     sessions: u32,
     chargers: u32,
@@ -108,6 +121,9 @@ struct Report {
     rate: Option<u32>,
     #[serde(flatten)]
     load: LoadReport,
+    /// What native chargers came to in the same run, where these speak OCPP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    native: Option<Native>,
     /// Result of the reconnection of all chargers.
     #[serde(skip_serializing_if = "Option::is_none")]
     storm: Option<StormReport>,
@@ -137,7 +153,11 @@ impl Report {
         let cpu_ms = after.cpu_ms.saturating_sub(open.cpu_ms);
         let seconds = format!("{}.{:03}", cpu_ms / 1_000, cpu_ms % 1_000);
         Report {
-            mode: if args.in_process { "in-process" } else { "tls" },
+            mode: match (args.in_process, args.ocpp) {
+                (true, _) => "in-process",
+                (false, true) => "ocpp",
+                (false, false) => "tls",
+            },
             sessions: args.sessions,
             chargers: args.chargers(),
             connections: if args.in_process { 0 } else { args.connections },
@@ -151,6 +171,7 @@ impl Report {
             log_bytes,
             commit_p50_us: commits.value_at_quantile(0.5),
             commit_p99_us: commits.value_at_quantile(0.99),
+            native: None,
             storm,
             load,
         }
@@ -161,9 +182,13 @@ impl Report {
 ///
 /// # Errors
 /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
-pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+pub fn run(mut args: Args, output: &Output) -> Result<Exit, CliError> {
     if args.generator {
         return tls::generate();
+    }
+    if args.ocpp {
+        // A charger on each connection, and a session at each charger.
+        (args.sessions, args.chargers) = (args.connections, Some(args.connections));
     }
     let rate = match args.rate.as_str() {
         "max" => None,
@@ -177,9 +202,23 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     if args.sessions.div_ceil(SESSIONS_PER_CHARGER) > args.chargers() {
         return Err(CliError::new(Exit::Usage, "a charger has at most 64 sessions: more --chargers are needed"));
     }
-    let measured =
-        if args.in_process { in_process::measure(&args, rate, output)? } else { tls::measure(&args, rate, output)? };
-    let report = Report::new(&args, rate, measured);
+    let measured = if args.in_process {
+        in_process::measure(&args, rate, output)?
+    } else {
+        tls::measure(&args, rate, args.ocpp, output)?
+    };
+    let mut report = Report::new(&args, rate, measured);
+    if args.ocpp {
+        output.inform("the same with native chargers");
+        (args.storm, args.data) = (false, None);
+        let Measured { load, .. } = tls::measure(&args, rate, false, output)?;
+        report.native = Some(Native {
+            readings_durable_per_s: load.readings_durable_per_s,
+            ack_p99_us: load.ack_p99_us,
+            lost: load.lost,
+            ocpp_percent: report.load.readings_durable_per_s * 100 / load.readings_durable_per_s.max(1),
+        });
+    }
     if let Some(path) = &args.html {
         let value = serde_json::to_value(&report).map_err(CliError::failed)?;
         std::fs::write(path, html("wattstile bench", &value)).map_err(|error| CliError::file(path, &error))?;
@@ -219,6 +258,13 @@ fn text_of(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     )?;
     let (each, most) = (report.journal_bytes_per_reading, report.log_bytes >> 20);
     writeln!(out, "  journal    {each} bytes per reading, the log takes {most} MiB")?;
+    if let Some(native) = &report.native {
+        writeln!(
+            out,
+            "  native     {} readings/s durable, ack p99 {} µs: these are {} % of it",
+            native.readings_durable_per_s, native.ack_p99_us, native.ocpp_percent
+        )?;
+    }
     if let Some(storm) = &report.storm {
         writeln!(
             out,

@@ -7,12 +7,14 @@ use super::super::own_gate::{OwnGate, Wishes};
 use super::super::{CliError, Exit, Output};
 use super::readings::{Args, Measured};
 use crate::app::Figures;
-use crate::bench::load::{Load, LoadPeer, LoadReport, LoadSettings};
+use crate::bench::load::{Load, LoadPeer, LoadReport, LoadSettings, Speech};
 use crate::host::ProcessUsage;
 use crate::message::Subject;
+use crate::ocpp::Version;
+use crate::payment::CredentialKind;
 use crate::sim::pace::Pace;
 use crate::sim::processor::{Lines, Service, Settings};
-use crate::sim::tls::dialler;
+use crate::sim::tls::{dialler, ocpp_dialler};
 use crate::tariff::Tariff;
 use crate::transport::pki::Certified;
 use crate::transport::{Connector, Trust};
@@ -43,13 +45,13 @@ pub(super) struct Peer {
     chain: Vec<Vec<u8>>,
     key: Vec<u8>,
     chargers: Vec<ChargerId>,
-    site: bool,
+    speech: Speech,
 }
 
 impl Peer {
-    pub fn new(own: &Certified, chargers: Vec<ChargerId>, site: bool) -> Peer {
+    pub fn new(own: &Certified, chargers: Vec<ChargerId>, speech: Speech) -> Peer {
         let chain = own.chain.iter().map(|certificate| certificate.to_vec()).collect();
-        Peer { chain, key: own.key.secret_der().to_vec(), chargers, site }
+        Peer { chain, key: own.key.secret_der().to_vec(), chargers, speech }
     }
 
     pub fn chargers(&self) -> &[ChargerId] {
@@ -68,7 +70,7 @@ impl Peer {
 }
 
 /// Measures.
-pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result<Measured, CliError> {
+pub(super) fn measure(args: &Args, rate: Option<u32>, is_ocpp: bool, output: &Output) -> Result<Measured, CliError> {
     let tariff = Tariff::parse(super::TARIFF).map_err(CliError::failed)?.tariff;
     let mut gate = OwnGate::start(Wishes {
         name: "wattstile-bench",
@@ -79,14 +81,19 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         partitions: args.partitions,
         data: args.data.clone(),
     })?;
-    let job = job(args, rate, &mut gate)?;
+    let job = job(args, rate, is_ocpp, &mut gate)?;
     let processor = ProcessorId::new("bench-cards").map_err(CliError::failed)?;
     let dialler = gate.processor(&processor)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(CliError::failed)?;
     let service = runtime.block_on(async {
         let lines = Lines { dialler, connections: 2, mac: None };
-        let service = Service::start(Settings::instant(processor), &lines, &Pace::new(1));
+        let mut settings = Settings::instant(processor);
+        if is_ocpp {
+            // Chargers of OCPP 1.6 read cards only.
+            settings.capabilities.credentials.push(CredentialKind::Rfid);
+        }
+        let service = Service::start(settings, &lines, &Pace::new(1));
         while service.report(false).connections_open == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -143,7 +150,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
 }
 
 /// The peers with their certificates.
-fn job(args: &Args, rate: Option<u32>, gate: &mut OwnGate) -> Result<Job, CliError> {
+fn job(args: &Args, rate: Option<u32>, is_ocpp: bool, gate: &mut OwnGate) -> Result<Job, CliError> {
     let usage = |error: crate::units::IdError| CliError::new(Exit::Usage, error);
     let chargers: Vec<ChargerId> = (1..=args.chargers())
         .map(|number| ChargerId::new(&format!("LOAD-{number:07}")))
@@ -151,19 +158,24 @@ fn job(args: &Args, rate: Option<u32>, gate: &mut OwnGate) -> Result<Job, CliErr
         .map_err(usage)?;
     let connections = usize::try_from(args.connections.min(args.chargers())).unwrap_or(1);
     let per_line = chargers.len().div_ceil(connections);
-    let site = per_line > 1;
+    let speech = match (is_ocpp, per_line) {
+        (true, _) => Speech::Ocpp,
+        (false, 1) => Speech::Charger,
+        (false, _) => Speech::Site,
+    };
     let mut peers = Vec::with_capacity(connections);
     for (chargers, number) in chargers.chunks(per_line).zip(1..) {
-        let subject = match (site, chargers) {
-            (false, [charger]) => Subject::Charger(charger.clone()),
+        let subject = match (speech, chargers) {
+            (Speech::Charger | Speech::Ocpp, [charger]) => Subject::Charger(charger.clone()),
             _ => Subject::Site(SiteId::new(&format!("load-{number}")).map_err(usage)?),
         };
         let own = gate.issue(&subject)?;
-        peers.push(Peer::new(&own, chargers.to_vec(), site));
+        peers.push(Peer::new(&own, chargers.to_vec(), speech));
     }
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let address = if is_ocpp { gate.gate().ocpp.first().copied() } else { gate.gate().chargers };
     Ok(Job {
-        gate: gate.gate().chargers.ok_or_else(|| CliError::failed("the gate has no listener for chargers"))?,
+        gate: address.ok_or_else(|| CliError::failed("the gate has no listener for chargers"))?,
         root: gate.root(),
         peers,
         sessions: args.sessions,
@@ -185,7 +197,11 @@ pub(super) fn generate() -> Result<Exit, CliError> {
     let mut peers = Vec::with_capacity(job.peers.len());
     for peer in job.peers {
         let connector = peer.connector(&trust)?;
-        peers.push(LoadPeer { dialler: dialler(connector, job.gate), chargers: peer.chargers, site: peer.site });
+        let dialler = match (peer.speech, peer.chargers.first()) {
+            (Speech::Ocpp, Some(charger)) => ocpp_dialler(connector, job.gate, (charger, Version::V16)),
+            _ => dialler(connector, job.gate),
+        };
+        peers.push(LoadPeer { dialler, chargers: peer.chargers, speech: peer.speech });
     }
     let settings = LoadSettings {
         sessions: job.sessions,

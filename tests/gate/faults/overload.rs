@@ -6,7 +6,7 @@ use crate::common::business::Business;
 use crate::common::driven::{charger, runtime};
 use std::fs;
 use std::time::Duration;
-use wattstile::bench::load::{Load, LoadPeer, LoadSettings};
+use wattstile::bench::load::{Load, LoadPeer, LoadSettings, Speech};
 use wattstile::message::Code;
 use wattstile::units::ChargerId;
 
@@ -36,7 +36,7 @@ fn overload_refuses_new_sessions_and_delays_the_rest() {
     let peers = (1..=BUSY_CHARGERS).map(|number| {
         let id = format!("BUSY-{number}");
         let dialler = gate.dialler(&charger(&id));
-        LoadPeer { dialler, chargers: vec![ChargerId::new(&id).unwrap()], site: false }
+        LoadPeer { dialler, chargers: vec![ChargerId::new(&id).unwrap()], speech: Speech::Charger }
     });
     let settings = LoadSettings {
         sessions: BUSY_SESSIONS,
