@@ -95,9 +95,13 @@ impl Target {
 
 impl Ways {
     fn of(&mut self, subject: &Subject) -> Result<Dialler, CliError> {
+        Ok(dialler(self.connector(subject)?, self.gate))
+    }
+
+    /// How a peer connects, wherever.
+    fn connector(&mut self, subject: &Subject) -> Result<Connector, CliError> {
         let own = self.folder.peer(subject, CERTIFICATE_DAYS, wall_clock()).map_err(CliError::failed)?;
-        let connector = Connector::new(&self.trust, own).map_err(CliError::failed)?;
-        Ok(dialler(connector, self.gate))
+        Connector::new(&self.trust, own).map_err(CliError::failed)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod documents;
 mod floors;
+mod ocpp;
 mod payment;
 mod tariff_oracle;
 mod tariff_properties;

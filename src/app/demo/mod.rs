@@ -24,7 +24,7 @@ use crate::sim::driver::{Habits, Visitors};
 use crate::sim::fleet::{Fleet, FleetReport, Line, Speaks};
 use crate::sim::kept_clock::{KeptClock, PROMISED_EVERY};
 use crate::sim::memory::ChargerMemories;
-use crate::sim::ocpp::{Manners, OcppSettings as Spoken};
+use crate::sim::ocpp::{Manners, OcppSettings as Spoken, version_of_share};
 use crate::sim::pace::Pace;
 use crate::sim::processor::{self, Lines, MemoryError, Rates, Service, ServiceReport};
 use crate::sim::tls::{dialler, ocpp_dialler};
@@ -94,9 +94,7 @@ impl Default for OcppSettings {
 impl OcppSettings {
     /// What a simulated charger speaks, by its number; none: the native protocol.
     fn version_of(&self, number: u16) -> Option<Version> {
-        let spoken = |number: u16| u32::from(number) * u32::from(self.share_percent.min(100)) / 100;
-        let before = spoken(number.saturating_sub(1));
-        (spoken(number) > before).then(|| Version::ALL[usize::try_from(before % 3).unwrap_or(0)])
+        version_of_share(u32::from(number), self.share_percent, Version::ALL.len())
     }
 
     /// Whether chargers that are not simulated are served.

@@ -4,12 +4,17 @@ use super::{Target, Ways, runtime, until_the_end};
 use crate::cli::output::{BAD, GOOD};
 use crate::cli::{CliError, Exit, Output};
 use crate::message::{Code, Subject};
+use crate::ocpp::Version;
 use crate::sim::charger::Settings;
 use crate::sim::driver::{Habits, Visitors};
 use crate::sim::fleet::{Fleet, FleetReport, Line, Speaks, charger_names};
+use crate::sim::ocpp::{Manners, OcppSettings, version_of_share};
 use crate::sim::pace::Pace;
-use crate::units::{Amount, ChargerId, Power, SiteId, TimeSpan, by_count, counted};
+use crate::sim::tls::ocpp_dialler;
+use crate::transport::resolve;
+use crate::units::{Amount, ChargerId, Currency, Power, SiteId, TimeSpan, by_count, counted};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Run simulated chargers with their drivers
@@ -29,6 +34,12 @@ pub struct Args {
     /// Site controllers that speak for them; 0: every charger has its own connection
     #[arg(long, value_name = "N", default_value_t = 0)]
     sites: u32,
+    /// The gate's listener for OCPP: some of the chargers speak it, 2.1, 2.0.1 and, where there is --rfid, 1.6 in turn
+    #[arg(value_parser = resolve, long, value_name = "ADDRESS", conflicts_with = "sites")]
+    ocpp: Option<SocketAddr>,
+    /// Percent of the chargers that speak OCPP
+    #[arg(long, value_name = "PERCENT", default_value_t = 33, value_parser = clap::value_parser!(u8).range(0..=100), requires = "ocpp")]
+    ocpp_share: u8,
     /// Connectors of each charger
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     connectors: u16,
@@ -140,13 +151,25 @@ impl Args {
     fn lines(&self, ways: &mut Ways) -> Result<Vec<Line>, CliError> {
         let names = charger_names(&self.prefix, self.chargers).map_err(|error| CliError::new(Exit::Usage, error))?;
         if self.sites == 0 {
-            return names
-                .iter()
-                .map(|id| {
-                    let dialler = ways.of(&Subject::Charger(id.clone()))?;
-                    Ok(Line { dialler, chargers: vec![self.settings(id)], speaks: Speaks::Native })
-                })
-                .collect();
+            let line = |(id, number): (&ChargerId, u32)| {
+                let subject = Subject::Charger(id.clone());
+                match self.ocpp.zip(self.version_of(number)) {
+                    None => {
+                        let dialler = ways.of(&subject)?;
+                        Ok(Line { dialler, chargers: vec![self.settings(id)], speaks: Speaks::Native })
+                    }
+                    Some((address, version)) => {
+                        let mut settings = self.settings(id);
+                        if let (Version::V16, Visitors::Random(habits)) = (version, &mut settings.visitors) {
+                            habits.rfid_per_ten_thousand = 10_000;
+                        }
+                        let dialler = ocpp_dialler(ways.connector(&subject)?, address, (id, version));
+                        let spoken = OcppSettings { version, manners: Manners::GOOD, currency: Currency::EUR };
+                        Ok(Line { dialler, chargers: vec![settings], speaks: Speaks::Ocpp(spoken) })
+                    }
+                }
+            };
+            return names.iter().zip(1..).map(line).collect();
         }
         let per_site = names.len().div_ceil(usize::try_from(self.sites).unwrap_or(1));
         names
@@ -159,6 +182,12 @@ impl Args {
                 Ok(Line { dialler, chargers: names.iter().map(|id| self.settings(id)).collect(), speaks: Speaks::Site })
             })
             .collect()
+    }
+
+    /// What a charger speaks, by its number; none: the native protocol.
+    fn version_of(&self, number: u32) -> Option<Version> {
+        let versions = if self.rfid.is_empty() { 2 } else { 3 };
+        version_of_share(number, self.ocpp_share, versions)
     }
 
     fn settings(&self, id: &ChargerId) -> Settings {

@@ -41,6 +41,15 @@ pub struct OcppSettings {
     pub currency: Currency,
 }
 
+/// What a charger of a fleet speaks, by its number from 1, where a share of them speaks OCPP: the first `versions` of
+/// [`Version::ALL`] in turn. None: the native protocol.
+pub fn version_of_share(number: u32, percent: u8, versions: usize) -> Option<Version> {
+    let spoken = |number: u32| u64::from(number) * u64::from(percent.min(100)) / 100;
+    let before = spoken(number.saturating_sub(1));
+    let which = usize::try_from(before).unwrap_or(0) % versions.clamp(1, Version::ALL.len());
+    (spoken(number) > before).then(|| Version::ALL[which])
+}
+
 /// The charger's name for a transaction, or the gate's number (1.6).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name {

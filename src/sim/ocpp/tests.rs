@@ -237,3 +237,13 @@ fn a_name_comes_back_after_a_reset_only_with_bad_manners() {
         assert_eq!(first == second, expected, "{first} {second}");
     }
 }
+
+#[test]
+fn a_third_of_a_fleet_speaks_every_version() {
+    let of = |percent, versions| {
+        (1..=40).filter_map(|number| version_of_share(number, percent, versions)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(33, 3).len(), 13);
+    assert_eq!(of(33, 3)[..4], [Version::V21, Version::V201, Version::V16, Version::V21]);
+    assert!((of(0, 3).len(), of(100, 3).len()) == (0, 40) && !of(100, 2).contains(&Version::V16));
+}

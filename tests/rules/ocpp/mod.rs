@@ -1,0 +1,4 @@
+//! Frames of OCPP chargers, whole and damaged.
+
+mod harness;
+mod mutated;
