@@ -48,7 +48,10 @@ impl Runner {
                 }
             };
             let now = self.pace.now();
-            if let Err(error) = self.receive_ocpp(&received, &mut pipe, (now, &mut *backoff)) {
+            let outcome = self.receive_ocpp(&received, &mut pipe, (now, &mut *backoff));
+            // What was acknowledged does not come again in a later process.
+            self.remember(0);
+            if let Err(error) = outcome {
                 return self.lost(error.to_string());
             }
         }

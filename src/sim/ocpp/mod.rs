@@ -102,6 +102,8 @@ pub struct OcppCharger {
     switched_on: Timestamp,
     clock_is_set: bool,
     offline_since: Option<Mono>,
+    /// Drivers charge although there is no connection.
+    is_open_offline: bool,
     ended: Vec<EndedSession>,
     /// Refusals of calls that a gate must never refuse.
     errors: Vec<String>,
@@ -189,6 +191,7 @@ impl OcppCharger {
             switched_on: now,
             clock_is_set: false,
             offline_since: None,
+            is_open_offline: false,
             ended: Vec::new(),
             errors: Vec::new(),
         }
@@ -222,7 +225,7 @@ impl OcppCharger {
     /// A connection is up. Everything unacknowledged is sent again.
     pub fn connected(&mut self, charger: &mut Charger, now: Now) {
         charger.hello(now);
-        (self.calls, self.offline_since) = (0, None);
+        (self.calls, self.offline_since, self.is_open_offline) = (0, None, false);
         self.shown.clear();
         self.next_heartbeat = now.mono.after(self.heartbeat);
         if self.manners.boots_late {
@@ -254,7 +257,8 @@ impl OcppCharger {
     /// When [`OcppCharger::drive`] is to be called next, besides the charger's own deadlines.
     pub fn next_deadline(&self) -> Option<Mono> {
         if self.stage == Stage::Offline {
-            let starts = self.offline_since.filter(|_| self.manners.starts_offline);
+            // Later drivers are noticed when they come.
+            let starts = self.offline_since.filter(|_| self.manners.starts_offline && !self.is_open_offline);
             return starts.map(|since| since.after(OFFLINE_AFTER));
         }
         let answers = self.under_way.iter().map(|under_way| under_way.since.after(ANSWER_TIMEOUT));
@@ -367,6 +371,7 @@ impl OcppCharger {
         if !due || !self.manners.starts_offline {
             return;
         }
+        self.is_open_offline = true;
         for start in charger.asked().collect::<Vec<_>>() {
             let transaction = self.transaction(&start);
             // One that was sent before may have been admitted, and its answer lost: it is sent again.

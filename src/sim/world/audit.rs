@@ -341,8 +341,9 @@ fn compare_transactions(world: &mut World) {
         let closed = || known.into_iter().flatten().filter_map(|id| Some((id, checker.closed.get(id)?)));
         let energy = ended.energy_wh.saturating_mul(1_000_000);
         if !closed().any(|(_, closed)| closed.suspects > 0 || closed.energy == energy) {
-            let found: Vec<_> = closed().collect();
-            wrong.push(format!("L22: {charger}: {ended:?} was acknowledged, and the sessions are {found:?}"));
+            let found: Vec<_> = known.into_iter().flatten().filter_map(|id| archived(world, *id)).collect();
+            let stories: Vec<_> = found.iter().map(story).collect();
+            wrong.push(format!("L22: {charger}: {ended:?} was acknowledged, and the sessions are {stories:?}"));
         }
         let is_total = |total: i64| {
             closed().any(|(id, closed)| {
