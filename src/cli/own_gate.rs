@@ -158,7 +158,7 @@ fn ocpp_listener(pki: &Pki, now: Now) -> Result<OcppListener, CliError> {
     let access = Arc::new(|_: &ChargerId, _: Option<&[u8]>| Access::Unknown);
     let admission = OcppAdmission { trust_domain: TRUST_DOMAIN.into(), access };
     let power_max = Power::from_milliwatts(22_000_000);
-    Ok(OcppListener { address, tls: Some(tls), admission, connections_max, power_max })
+    Ok(OcppListener { address, tls: Some(tls), admission, connections_max, power_max, behind: None })
 }
 
 fn listener(pki: &Pki, listener: ListenerKind, now: Now) -> Result<ListenerSettings, CliError> {

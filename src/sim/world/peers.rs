@@ -108,6 +108,7 @@ impl World {
                     version: ocpp.ocpp.version(),
                     power_max: charger.power_max(),
                     heartbeat: limits::OCPP_HEARTBEAT,
+                    is_forwarded: false,
                 };
                 process.accept_ocpp(line, settings, (now, &mut self.checker));
             }

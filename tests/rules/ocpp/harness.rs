@@ -29,6 +29,7 @@ impl Harness {
             version,
             power_max: Power::from_milliwatts(22_000_000),
             heartbeat: TimeSpan::from_secs(300),
+            is_forwarded: false,
         };
         Harness { link: OcppLink::new(settings, now), now, sessions: 0, ordered: None }
     }
