@@ -15,8 +15,10 @@ pub fn decide(session: &Session, command: Command, ctx: &Context<'_>) -> Decisio
     match command {
         Command::Sample(reading) if session.is_unpaid() => quarantine::sample(session, &reading, ctx),
         Command::End { last, reason } if session.is_unpaid() => quarantine::end(session, last, reason, ctx),
-        Command::RepeatStart | Command::Reconnected | Command::Resume if session.is_unpaid() => {
-            quarantine::repeat(session, &command)
+        Command::RepeatStart | Command::Reconnected if session.is_unpaid() => quarantine::repeat(session, &command),
+        // No stop is ordered again: the charger may have reported its end. A hold may still be on its way back.
+        Command::Resume if session.is_unpaid() && matches!(session.stage, Stage::Charging { .. }) => {
+            money::resume(session, ctx)
         }
         Command::Omitted if session.is_unpaid() => quarantine::give_up(session, StopReason::Omitted, ctx),
         Command::Wake { silent: true, .. } if session.is_unpaid() => {

@@ -157,6 +157,10 @@ impl OcppLoadLine {
             let since_start = start.map_or(0, |start| micros(Instant::now().saturating_duration_since(start)));
             for answer in answers {
                 is_booted |= matches!(answer, Answer::Booted);
+                if let Answer::Called(id) = &answer {
+                    let refused = serde_json::json!([4, id, "NotImplemented", "", {}]).to_string();
+                    websocket.sender().text(&refused, pipe.out());
+                }
                 self.on_answer(answer, since_start, board)?;
             }
             if closed {
@@ -230,7 +234,7 @@ impl OcppLoadLine {
 
     fn on_answer(&mut self, answer: Answer, since_start: u64, board: &Board) -> Result<(), String> {
         match answer {
-            Answer::Booted => {}
+            Answer::Booted | Answer::Called(_) => {}
             Answer::Reading(call) => {
                 let Some(place) = self.under_way.iter().position(|(id, _)| *id == call) else { return Ok(()) };
                 if let Some((_, due_us)) = self.under_way.remove(place) {
@@ -256,8 +260,13 @@ impl OcppLoadLine {
 /// A message of the gate.
 enum Answer {
     Booted,
-    Started { transaction: i64, is_accepted: bool },
+    Started {
+        transaction: i64,
+        is_accepted: bool,
+    },
     Reading(u64),
+    /// A call of the gate.
+    Called(String),
     Other(String),
 }
 
@@ -271,6 +280,7 @@ impl Answer {
         let other = || Answer::Other(text.chars().take(200).collect());
         let Ok(Value::Array(frame)) = serde_json::from_str::<Value>(text) else { return other() };
         match (frame.first().and_then(Value::as_i64), frame.get(1).and_then(Value::as_str), frame.get(2)) {
+            (Some(2), Some(id), Some(_)) => Answer::Called(id.to_owned()),
             (Some(3), Some(BOOT), Some(_)) => Answer::Booted,
             (Some(3), Some(START), Some(payload)) => Answer::Started {
                 transaction: payload["transactionId"].as_i64().unwrap_or(-1),

@@ -693,3 +693,20 @@ fn a_connector_is_known_when_its_state_is_reported() {
     station = station.crash();
     assert_eq!(charger(&station).0, [1, 2]);
 }
+
+#[test]
+fn a_refused_session_that_gave_energy_is_put_away_after_a_restart() {
+    let mut station = Station::new(Version::V16);
+    let at = station.now();
+    let (transaction, status) = station.start("ACCT-NONE", 909_000, &at);
+    assert_eq!(status, "Blocked");
+    station.pass(60);
+    station.values(transaction, "909300", None);
+    station.stop(transaction, 909_650);
+    let mut station = station.crash();
+    assert_eq!(station.sessions().len(), 1);
+    station.scene.archive = Some(Default::default());
+    station.scene.shard.resume(station.scene.now);
+    station.scene.settle();
+    assert_eq!((station.sessions().len(), station.scene.archive.as_ref().unwrap().len()), (0, 1));
+}

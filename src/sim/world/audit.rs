@@ -66,6 +66,18 @@ pub(super) fn is_at_rest(world: &World) -> bool {
         && process.top_ups().all(TopUp::is_over)
 }
 
+/// What has not come to its end, for the report of a violation.
+pub(super) fn left_over(world: &World) -> String {
+    let Some(process) = &world.process else { return "there is no gate".to_owned() };
+    let of_charger = |charger: &crate::sim::charger::Charger| {
+        (charger.open_sessions() > 0).then(|| format!("{} sessions at {}", charger.open_sessions(), charger.id()))
+    };
+    let chargers = world.fleet.iter().flat_map(|one| &one.chargers).filter_map(of_charger);
+    let sessions = live_sessions(process).filter_map(|id| process.session(id)).take(3).map(story);
+    let idle = if process.is_idle() { "the gate is idle" } else { "the gate is at work" };
+    chargers.take(3).chain(sessions).chain([idle.to_owned()]).collect::<Vec<_>>().join("; ")
+}
+
 fn open_holds(processor: &super::simulated_processor::SimulatedProcessor) -> u64 {
     processor.processor.books().holds().filter(|(_, hold)| hold.state == TheirState::Open).count() as u64
 }

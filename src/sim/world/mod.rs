@@ -96,7 +96,8 @@ pub fn simulate(settings: &Settings) -> Report {
     world.run_until(settings.minutes * 60_000);
     let rested = world.come_to_rest();
     if !rested {
-        world.checker.violated(|| "not everything has come to its end in time".to_owned());
+        let left = audit::left_over(&world);
+        world.checker.violated(|| format!("not everything has come to its end in time: {left}"));
     }
     let reckoning = audit::reckon(&mut world);
     invariants::check(&mut world);
