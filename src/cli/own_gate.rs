@@ -8,6 +8,7 @@ use crate::app::{
 use crate::host::SystemClock;
 use crate::journal::Layout;
 use crate::message::Subject;
+use crate::payment::routing::Rule;
 use crate::payment::vault::Keyring;
 use crate::session::Policy;
 use crate::sim::pipe::Dialler;
@@ -47,6 +48,8 @@ pub struct Wishes {
     pub shards: u16,
     /// Partitions of the id space.
     pub partitions: u16,
+    /// Rules for its processors; without one, each gets cards.
+    pub rules: Vec<Rule>,
     /// Directory of its data; `None`: a temporary folder that is removed afterwards.
     pub data: Option<PathBuf>,
 }
@@ -79,7 +82,7 @@ impl OwnGate {
             may_speak_for: Arc::new(|_, _| true),
             chargers_per_site_max: usize::MAX,
             mac_of: Box::new(|_| None),
-            rules: Vec::new(),
+            rules: wishes.rules,
             no_holds: Vec::new(),
             fingerprint_key: TRUST_DOMAIN.as_bytes().to_vec(),
             keys: if folder.kept {

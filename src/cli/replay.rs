@@ -156,6 +156,7 @@ fn with_own_gate(
         policy: policy(),
         shards: 1,
         partitions: 64,
+        rules: Vec::new(),
         data: args.data.clone(),
     })?;
     let chargers = by_charger(sessions);

@@ -90,6 +90,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         policy: Policy::default(),
         shards: args.shards,
         partitions: PARTITIONS,
+        rules: Vec::new(),
         data: args.data,
     })?;
     let id = ProcessorId::new("null-cards").map_err(CliError::failed)?;

@@ -96,6 +96,7 @@ pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
         policy: crate::session::Policy::default(),
         shards: args.shards,
         partitions: 64,
+        rules: Vec::new(),
         data: None,
     })?;
     let speech = if args.ocpp { Speech::Ocpp } else { Speech::Charger };

@@ -12,6 +12,7 @@ use crate::host::ProcessUsage;
 use crate::message::Subject;
 use crate::ocpp::Version;
 use crate::payment::CredentialKind;
+use crate::payment::routing::Rule;
 use crate::sim::pace::Pace;
 use crate::sim::processor::{Lines, Service, Settings};
 use crate::sim::tls::{dialler, ocpp_dialler};
@@ -72,6 +73,9 @@ impl Peer {
 /// Measures.
 pub(super) fn measure(args: &Args, rate: Option<u32>, is_ocpp: bool, output: &Output) -> Result<Measured, CliError> {
     let tariff = Tariff::parse(super::TARIFF).map_err(CliError::failed)?.tariff;
+    let processor = ProcessorId::new("bench-cards").map_err(CliError::failed)?;
+    // Chargers of OCPP 1.6 read cards only, which a processor gets by a rule that names them.
+    let rules = if is_ocpp { vec![rule_for_cards(&processor)] } else { Vec::new() };
     let mut gate = OwnGate::start(Wishes {
         name: "wattstile-bench",
         tariff,
@@ -79,10 +83,10 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, is_ocpp: bool, output: &Ou
         policy: crate::session::Policy::default(),
         shards: args.shards,
         partitions: args.partitions,
+        rules,
         data: args.data.clone(),
     })?;
     let job = job(args, rate, is_ocpp, &mut gate)?;
-    let processor = ProcessorId::new("bench-cards").map_err(CliError::failed)?;
     let dialler = gate.processor(&processor)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(CliError::failed)?;
@@ -90,7 +94,6 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, is_ocpp: bool, output: &Ou
         let lines = Lines { dialler, connections: 2, mac: None };
         let mut settings = Settings::instant(processor);
         if is_ocpp {
-            // Chargers of OCPP 1.6 read cards only.
             settings.capabilities.credentials.push(CredentialKind::Rfid);
         }
         let service = Service::start(settings, &lines, &Pace::new(1));
@@ -147,6 +150,19 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, is_ocpp: bool, output: &Ou
     runtime.block_on(service.stop(false));
     gate.stop();
     Ok(Measured { load, storm, readings_recorded: figures.readings, written, log_bytes, before, open, after, commits })
+}
+
+fn rule_for_cards(processor: &ProcessorId) -> Rule {
+    Rule {
+        processor: processor.clone(),
+        priority: 0,
+        weight: 1,
+        credentials: vec![CredentialKind::Rfid],
+        currencies: Vec::new(),
+        sites: Vec::new(),
+        least: Vec::new(),
+        greatest: Vec::new(),
+    }
 }
 
 /// The peers with their certificates.
