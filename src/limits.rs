@@ -95,6 +95,9 @@ pub const SIGNED_VALUES_MAX: usize = 4;
 /// How long the management system behind the gate may take to answer a call of an OCPP charger; then the gate answers.
 pub const OCPP_FORWARD_TIMEOUT: TimeSpan = TimeSpan::from_secs(20);
 
+/// How long an OCPP charger may take for the answer to a call of the management system: a stop may wait behind it.
+pub const OCPP_FORWARDED_CALL_TIMEOUT: TimeSpan = TimeSpan::from_secs(10);
+
 /// Texts that may wait for the management system behind the gate, for each charger.
 pub const OCPP_FORWARDED_WAITING: usize = 64;
 

@@ -47,6 +47,7 @@ described! {
 #[serde(deny_unknown_fields)]
 pub struct MeterKeyOrder {
     /// The public key: PEM, or the hexadecimal or base64 digits of its DER; null: the charger has none any more.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub key: Option<String>,
 }
 }
@@ -95,6 +96,7 @@ fn carry_out(views: &Views, charger: &ChargerId, order: ChargerOrder) -> Result<
             Ok(ChargerOrdered { schema: ORDER.to_owned(), charger: charger.to_string(), accepted: true })
         }
         Ok(Ordered::Charger(OrderOutcome::Refused(status))) => {
+            let status = if status.is_empty() { "it names no status" } else { &*status };
             Err(Refused::conflict(format!("charger {charger} refuses the order: {status}")))
         }
         Ok(Ordered::Charger(OrderOutcome::NotPossible(why)) | Ordered::Declined(why)) => Err(Refused::conflict(why)),

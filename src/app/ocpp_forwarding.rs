@@ -49,6 +49,9 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A management system that sends nothing for so long, not even answers to heartbeats, is dialled again.
 const SILENCE_MAX: Duration = Duration::from_secs(900);
 
+/// A management system that does not read for so long is dialled again.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+
 /// Bytes read at once.
 const READ: usize = 16 * 1_024;
 
@@ -64,9 +67,14 @@ pub(super) async fn carry(
         let opened = tokio::time::timeout(OPEN_TIMEOUT, open(&behind, &forwarded));
         match opened.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok((socket, opened)) => {
-                pause = PAUSE;
+                let since = tokio::time::Instant::now();
                 end.opened();
-                match exchange(socket, opened, &mut texts, &*end).await {
+                let outcome = exchange(socket, opened, &mut texts, &*end).await;
+                // One that closes at once is dialled as seldom as one that is away.
+                if since.elapsed() >= PAUSE_MAX {
+                    pause = PAUSE;
+                }
+                match outcome {
                     Ok(()) => return,
                     Err(error) => log(&behind, &forwarded, &error),
                 }
@@ -146,8 +154,12 @@ async fn exchange(
         });
         fresh.clear();
         if !out.is_empty() {
-            socket.write_all(&out).await?;
-            socket.flush().await?;
+            let written = async {
+                socket.write_all(&out).await?;
+                socket.flush().await
+            };
+            // It may not read while it sends: both would wait for ever.
+            tokio::time::timeout(WRITE_MAX, written).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
             out.clear();
         }
         read.map_err(io::Error::other)?;

@@ -166,7 +166,9 @@ fn start(source: &Source, order: Start, output: &Output) -> Result<(), CliError>
         let until = Instant::now() + wait;
         let session = loop {
             let begun = sessions(source, &charger)?.into_iter().find(|session| {
-                !before.contains(&session.id) && connector.is_none_or(|connector| session.connector == connector)
+                !before.contains(&session.id)
+                    && !session.refused
+                    && connector.is_none_or(|connector| session.connector == connector)
             });
             if begun.is_some() || Instant::now() >= until {
                 break begun;

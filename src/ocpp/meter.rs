@@ -65,6 +65,9 @@ impl Sums {
 pub(super) fn read<'a>(sampled: impl Iterator<Item = Object<'a>>) -> Sampled {
     let (mut begin, mut register, mut power) = (Sums::default(), Sums::default(), Sums::default());
     for object in sampled {
+        if object.text("format").as_deref() == Some("SignedData") {
+            continue;
+        }
         let unit = object.object("unitOfMeasure");
         let multiplier = unit.integer("multiplier").map_or(Some(0), |power| i32::try_from(power).ok());
         let Some(multiplier) = multiplier.filter(|power| power.abs() <= 24) else { continue };

@@ -20,13 +20,21 @@ pub(super) fn values<'a>(values: impl Iterator<Item = Object<'a>>, default: Opti
             };
             let Some(moment) = moment else { continue };
             let Some((encoding, data)) = text(sampled) else { continue };
-            if data.len() <= limits::SIGNED_VALUE_BYTES_MAX && signed.len() < limits::SIGNED_VALUES_MAX {
+            // What is not kept is not verified either: that is to be seen.
+            let (encoding, data) = match data.len() {
+                0..=limits::SIGNED_VALUE_BYTES_MAX => (encoding, data),
+                _ => (TOO_LONG.to_owned(), String::new()),
+            };
+            if signed.len() < limits::SIGNED_VALUES_MAX {
                 signed.push(SignedValue { moment, encoding: encoding.into(), data: data.into() });
             }
         }
     }
     signed
 }
+
+/// Stands for the format of a value that was longer than is kept.
+const TOO_LONG: &str = "too long";
 
 /// The encoding and the signed text of a sampled value.
 fn text(sampled: Object<'_>) -> Option<(String, String)> {
@@ -84,6 +92,7 @@ mod tests {
         let list = json!({"meterValue": [value(&long), value("a"), value("b"), value("c"), value("d"), value("e"), value("f")]});
         let kept = values(Object::of(&list).list("meterValue"), Some(Moment::End));
         assert_eq!(kept.len(), limits::SIGNED_VALUES_MAX);
-        assert_eq!((&*kept[0].data, &*kept[0].encoding), ("a", "unknown"));
+        assert_eq!((&*kept[0].data, &*kept[0].encoding), ("", "too long"), "its lack is to be seen");
+        assert_eq!((&*kept[1].data, &*kept[1].encoding), ("a", "unknown"));
     }
 }

@@ -61,7 +61,7 @@ impl OcppLink {
                 if !is_triggered {
                     messages.push(unnumbered(Unnumbered::Restarted));
                 }
-                self.ask_display();
+                self.ask_display(now.mono);
                 let interval = self.settings.heartbeat.whole_secs();
                 ready(json!({"currentTime": now.wall.to_rfc3339(), "interval": interval, "status": "Accepted"}))
             }
@@ -148,16 +148,14 @@ impl OcppLink {
             EventKind::Updated => !known,
             EventKind::Ended => false,
         };
+        let remote = begins.then(|| self.ordered_credential(event.remote, &event.name, now.mono)).flatten();
         let presented = || {
             let (credential, at) = self.authorized.as_ref()?;
             // Some chargers present a credential in an Authorize only.
             (event.is_charging && at.after(limits::OCPP_AUTHORIZED_MAX) > now.mono).then(|| credential.clone())
         };
-        let remote = || {
-            self.remote.iter().find(|remote| Some(remote.id) == event.remote).map(|remote| remote.credential.clone())
-        };
         let own = event.credential.clone().map(|credential| self.as_ordered(credential));
-        let credential = begins.then(|| own.or_else(remote).or_else(presented)).flatten();
+        let credential = begins.then(|| own.or(remote).or_else(presented)).flatten();
         let Some(credential) = credential else {
             if event.kind == EventKind::Started {
                 self.remember_early(&event);

@@ -8,14 +8,14 @@ use super::{About, Display, OcppLink, Shown, Stage};
 use crate::limits;
 use crate::message::{Bill, ReceiptNotice, SessionName};
 use crate::ocpp::{Version, v16};
-use crate::units::{MeterReading, Now, SessionKey};
+use crate::units::{MeterReading, Mono, Now, SessionKey};
 
 impl OcppLink {
     /// Asks a charger whether it shows costs.
-    pub(super) fn ask_display(&mut self) {
+    pub(super) fn ask_display(&mut self, now: Mono) {
         if self.settings.version == Version::V16
             && self.display == Display::Unknown
-            && self.enqueue(About::Configuration, v16::ask_display())
+            && self.enqueue(About::Configuration, v16::ask_display(), now)
         {
             self.display = Display::Asked;
         }
@@ -31,7 +31,7 @@ impl OcppLink {
     }
 
     /// A session was admitted: the display gets its price.
-    pub(super) fn show_price(&mut self, session: SessionKey, text: &str) {
+    pub(super) fn show_price(&mut self, session: SessionKey, text: &str, now: Mono) {
         if self.display != Display::Shows || text.is_empty() {
             return;
         }
@@ -42,7 +42,7 @@ impl OcppLink {
             _ => None,
         });
         if let Some(token) = token.filter(|token| !token.is_empty()) {
-            self.enqueue(About::Display(session, Shown::Price), v16::show_price(&token, text));
+            self.enqueue(About::Display(session, Shown::Price), v16::show_price(&token, text), now);
         }
     }
 
@@ -60,14 +60,14 @@ impl OcppLink {
         let about = About::Display(bill.session, Shown::Running);
         // One that still waits is of no use any more.
         self.orders.retain(|order| order.about != about);
-        self.enqueue(about, call);
+        self.enqueue(about, call, now.mono);
     }
 
     /// A session is paid for: the display gets what it cost.
-    pub(super) fn show_final(&mut self, notice: &ReceiptNotice) {
+    pub(super) fn show_final(&mut self, notice: &ReceiptNotice, now: Mono) {
         if self.display == Display::Shows {
             self.orders.retain(|order| order.about != About::Display(notice.session, Shown::Running));
-            self.enqueue(About::Display(notice.session, Shown::Final), v16::show_final(notice));
+            self.enqueue(About::Display(notice.session, Shown::Final), v16::show_final(notice), now);
         }
     }
 }

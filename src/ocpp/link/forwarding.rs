@@ -81,12 +81,16 @@ impl OcppLink {
     /// in [`OcppLink::on_deadline`], which is due at once then.
     pub fn receive_from_behind(&mut self, text: &[u8], now: Now, reply: &mut Vec<String>) {
         match frame::read(text) {
-            Ok(Frame::Call { id, action, payload }) => self.order_from_behind(id, String::from(action), payload),
+            Ok(Frame::Call { id, action, payload }) => {
+                self.order_from_behind(id, (String::from(action), payload), now.mono);
+            }
             // 2.1: nothing that the gate or the charger waits for.
             Ok(Frame::Send { .. }) => {}
-            Ok(Frame::Result { id, payload }) => {
+            Ok(Frame::Result { id, payload }) if payload.is_object() => {
                 self.answered_from_behind(&id, |call| frame::result(call, &payload));
             }
+            // No answer that a charger could read: the gate answers itself when the time is over.
+            Ok(Frame::Result { .. }) => {}
             Ok(Frame::Error { id, code, description }) => {
                 self.answered_from_behind(&id, |call| frame::error(call, &code, &description));
             }
@@ -158,7 +162,7 @@ impl OcppLink {
     }
 
     /// The management system calls the charger.
-    fn order_from_behind(&mut self, id: Box<str>, action: String, payload: Value) {
+    fn order_from_behind(&mut self, id: Box<str>, call: (String, Value), now: Mono) {
         let Some(behind) = &mut self.behind else { return };
         if behind.theirs.iter().any(|(_, waiting)| *waiting == id) {
             // The same call again while it is under way.
@@ -167,7 +171,7 @@ impl OcppLink {
         behind.calls += 1;
         let number = behind.calls;
         behind.theirs.push_back((number, id));
-        if !self.enqueue(About::Forwarded(number), (action, payload)) {
+        if !self.enqueue(About::Forwarded(number), call, now) {
             self.answer_behind(number, Err(("GenericError", "too many calls wait for the charger")));
         }
     }

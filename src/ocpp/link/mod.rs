@@ -180,6 +180,7 @@ struct Order {
     about: About,
     action: Cow<'static, str>,
     payload: Value,
+    since: Mono,
 }
 
 /// What a call of the gate is about.
@@ -216,7 +217,8 @@ impl Outstanding {
     /// How long its answer is waited for. A stop is not to wait long behind what a display shows.
     fn until(&self) -> Mono {
         self.since.after(match self.about {
-            About::Stop(_) | About::Operator(_) | About::Forwarded(_) => limits::OCPP_CALL_TIMEOUT,
+            About::Stop(_) | About::Operator(_) => limits::OCPP_CALL_TIMEOUT,
+            About::Forwarded(_) => limits::OCPP_FORWARDED_CALL_TIMEOUT,
             About::Configuration | About::Display(..) => limits::OCPP_DISPLAY_TIMEOUT,
         })
     }
@@ -227,6 +229,9 @@ struct Remote {
     /// The gate's number for it, which later versions repeat in the events of the session.
     id: i64,
     credential: Credential,
+    since: Mono,
+    /// The transaction that it began.
+    began: Option<Box<str>>,
 }
 
 /// Whether the charger shows costs (1.6: the messages of the OCA's paper on California's pricing requirements).
@@ -323,7 +328,7 @@ impl OcppLink {
         match message {
             ToCharger::Answer(answer) => self.answered(answer, now),
             ToCharger::StartAccepted { session, limit, price_text, .. } => {
-                self.show_price(*session, price_text);
+                self.show_price(*session, price_text, now.mono);
                 self.decided(*session, Decided { refused: None, held: limit.cost });
             }
             ToCharger::StartRejected { session, code, .. } => {
@@ -332,9 +337,9 @@ impl OcppLink {
             ToCharger::StopNow { session, .. } => self.order_stop(*session, now.mono),
             ToCharger::Receipt(notice) => {
                 self.forget(notice.session);
-                self.show_final(notice);
+                self.show_final(notice, now.mono);
             }
-            ToCharger::Order { number, order } => self.order(*number, order, now.wall),
+            ToCharger::Order { number, order } => self.order(*number, order, now),
             ToCharger::GoAway(go) => self.closed = Some(go.code),
             ToCharger::HelloAck(_)
             | ToCharger::MeterAck(_)
@@ -352,7 +357,7 @@ impl OcppLink {
         }
         let answer = self.waiting.front().map(|waiting| waiting.since.after(limits::OCPP_ANSWER_MAX));
         let call = self.call.as_ref().map(Outstanding::until);
-        [answer, call, self.own_answer_due()].into_iter().flatten().min()
+        [answer, call, self.own_answer_due(), self.orders_due()].into_iter().flatten().min()
     }
 
     /// Time has passed, or a message of the node let calls go on.
@@ -370,6 +375,7 @@ impl OcppLink {
             self.call_unanswered(call.about);
         }
         self.answer_instead(now.mono);
+        self.repeat_orders(now.mono);
         self.advance(now, messages, reply);
         match self.waiting.front() {
             Some(waiting) if waiting.since.after(limits::OCPP_ANSWER_MAX) <= now.mono => Err(OcppError::Unanswered),

@@ -116,3 +116,20 @@ fn what_waits_for_it_is_bounded() {
     assert!(!refused.is_empty() && refused.len() <= limits::OCPP_FORWARDED_WAITING, "{}", refused.len());
     assert!(refused.iter().all(|refused| refused[0] == 4 && refused[2] == "GenericError"));
 }
+
+#[test]
+fn a_management_system_that_calls_without_end_keeps_no_stop_from_the_charger() {
+    let mut scene = Scene::with_behind(Version::V16);
+    scene.link.behind_opened();
+    scene.answer(Answer::Open { session: SessionKey(17), name: None });
+    for number in 0..300 {
+        scene.behind_says(&format!(r#"[2,"c{number}","ClearCache",{{}}]"#));
+    }
+    let first = scene.hears();
+    assert_eq!(first.len(), 1, "one call at a time");
+    // The charger does not answer it. The stop is next.
+    scene.stops(17);
+    scene.passes(10);
+    scene.wakes().unwrap();
+    assert!(scene.hears()[0].contains("RemoteStopTransaction"));
+}

@@ -333,3 +333,65 @@ fn a_stop_does_not_wait_behind_a_display() {
     scene.wakes().unwrap();
     assert!(scene.hears().iter().any(|text| text.contains("RemoteStopTransaction")));
 }
+
+#[test]
+fn a_stop_is_ordered_again_until_the_charger_reports_it() {
+    let mut scene = Scene::new(Version::V16);
+    begin_at_price(&mut scene);
+    scene.hears();
+    scene.stops(17);
+    for _ in 0..3 {
+        let heard = scene.hears();
+        let [stop] = &heard[..] else { panic!("one stop: {heard:?}") };
+        let stop: Value = serde_json::from_str(stop).unwrap();
+        assert_eq!(stop[2], "RemoteStopTransaction");
+        scene.says(&format!(r#"[3,{},{{"status":"Rejected"}}]"#, stop[1]));
+        scene.passes(9);
+        scene.wakes().unwrap();
+        assert_eq!(scene.hears(), Vec::<String>::new(), "not before ten seconds");
+        scene.passes(1);
+        scene.wakes().unwrap();
+    }
+    scene.hears();
+    scene.node(ToCharger::Receipt(ReceiptNotice {
+        session: SessionKey(17),
+        total: Amount::new(91, Currency::EUR),
+        cost: Cost::zero(Currency::EUR),
+        receipt: "R-1".into(),
+        url: "".into(),
+    }));
+    scene.passes(30);
+    scene.wakes().unwrap();
+    assert_eq!(scene.hears(), Vec::<String>::new(), "it is over");
+}
+
+#[test]
+fn an_order_that_waits_too_long_is_withdrawn_and_not_sent_later() {
+    let mut scene = Scene::new(Version::V16);
+    order(&mut scene, 1, start_with("ACCT-0001"));
+    scene.hears();
+    scene.passes(5);
+    order(&mut scene, 2, start_with("ACCT-0002"));
+    scene.passes(25);
+    scene.wakes().unwrap();
+    // The first was not answered; the second is sent with five seconds left.
+    assert_eq!(scene.unnumbered(), [ordered(1, OrderOutcome::Unanswered)]);
+    assert_eq!(scene.hears().len(), 1);
+    order(&mut scene, 3, start_with("ACCT-0003"));
+    scene.passes(30);
+    scene.wakes().unwrap();
+    let outcomes = scene.unnumbered();
+    assert!(outcomes.contains(&ordered(2, OrderOutcome::Unanswered)), "{outcomes:?}");
+    let withdrawn = |message: &Unnumbered| matches!(message, Unnumbered::Ordered { outcome: OrderOutcome::NotPossible(why), .. } if why.contains("not sent"));
+    assert!(outcomes.iter().any(withdrawn), "{outcomes:?}");
+    assert_eq!(scene.hears(), Vec::<String>::new(), "it is not sent later");
+}
+
+#[test]
+fn the_text_of_a_signed_value_is_no_register() {
+    let mut scene = Scene::new(Version::V16);
+    let signed = r#"{"connectorId":2,"transactionId":17,"meterValue":[
+        {"timestamp":"2026-09-21T11:59:30Z","sampledValue":[{"value":"99999","format":"SignedData"}]}]}"#;
+    scene.calls("1", "MeterValues", signed);
+    assert!(matches!(scene.unnumbered()[..], [Unnumbered::Fence { .. }]));
+}

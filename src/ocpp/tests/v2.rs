@@ -243,3 +243,46 @@ fn an_event_that_repeats_the_number_of_an_ordered_start_needs_no_token() {
     let [Unnumbered::Begin(begin)] = &scene.unnumbered()[..] else { panic!("a beginning") };
     assert_eq!(begin.credential.as_ref(), Some(&credential));
 }
+
+#[test]
+fn an_ordered_start_is_good_for_one_session_and_not_for_ever() {
+    let start = |scene: &mut Scene, id: &Value, name: &str| {
+        scene.calls(
+            name,
+            "TransactionEvent",
+            &format!(
+                r#"{{"eventType":"Started","timestamp":"2026-09-21T12:00:00Z","triggerReason":"RemoteStart","seqNo":0,
+                "transactionInfo":{{"transactionId":"{name}","remoteStartId":{id}}},"evse":{{"id":1}}}}"#
+            ),
+        );
+        scene.unnumbered().into_iter().find_map(|message| match message {
+            Unnumbered::Begin(begin) => begin.credential,
+            _ => None,
+        })
+    };
+    let order = |scene: &mut Scene| {
+        let credential = Credential { kind: CredentialKind::Rfid, token: b"ACCT-0001".as_slice().into() };
+        let order = ChargerOrder::Start { connector: None, credential };
+        scene.node(ToCharger::Order { number: OrderNumber { node: 0, number: 9 }, order: Box::new(order) });
+        let call: Value = serde_json::from_str(scene.hears().last().unwrap()).unwrap();
+        scene.says(&format!(r#"[3,{},{{"status":"Accepted"}}]"#, call[1]));
+        scene.takes();
+        call[3]["remoteStartId"].clone()
+    };
+    let mut scene = Scene::new(Version::V21);
+    let id = order(&mut scene);
+    assert!(start(&mut scene, &id, "tx-1").is_some());
+    let mut scene = Scene::new(Version::V21);
+    let id = order(&mut scene);
+    scene.passes(301);
+    assert!(start(&mut scene, &id, "tx-1").is_none(), "it came too late");
+    let id = order(&mut scene);
+    assert!(start(&mut scene, &id, "tx-2").is_some());
+    // The session is decided on, so that the next call is taken.
+    for ticket in 1..=4 {
+        scene.answer(begun(Ticket(ticket), 17));
+    }
+    scene.accepts(17);
+    scene.takes();
+    assert!(start(&mut scene, &id, "tx-3").is_none(), "another session");
+}
