@@ -9,7 +9,7 @@ pub fn apply(charger: &mut Charger, event: &Event) {
         Event::Described(description) => {
             charger.described = Common::new(description.clone());
         }
-        Event::MeterKeyRegistered { der } => charger.meter_key.clone_from(der),
+        Event::MeterKeyRegistered { der } => charger.numbered.get_or_insert_default().meter_key.clone_from(der),
         Event::SessionOpened { key, session, connector, mark } => {
             debug_assert!(charger.open_session(*key).is_none(), "session {session} opened twice");
             let cell = CellNumber::default();

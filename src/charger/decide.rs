@@ -7,7 +7,7 @@ use crate::units::{ConnectorId, SessionId, SessionKey, Timestamp};
 pub fn decide(charger: &Charger, command: Command, now: Timestamp) -> Decision {
     match command {
         Command::Describe(description) => describe(charger, description),
-        Command::RegisterMeterKey(der) if charger.meter_key == der => Decision::nothing(),
+        Command::RegisterMeterKey(der) if charger.meter_key() == der.as_deref() => Decision::nothing(),
         Command::RegisterMeterKey(der) => Decision::event(Event::MeterKeyRegistered { der }),
         Command::Start { key, connector, proposed: _, is_made_here } => {
             Decision::reply(start(charger, key, connector, (is_made_here, now)))

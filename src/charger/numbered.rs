@@ -53,14 +53,17 @@ fn digest_of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> u64 {
     u64::from_be_bytes(*context.finish().as_ref().first_chunk().expect("SHA-256 has 32 bytes"))
 }
 
-/// What a charger remembers of the sessions that the gate numbered for it.
+/// What is kept of a charger that the gate numbers sessions for: those sessions, and the key of its meter. Most chargers have
+/// none of it, and pay nothing for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Numbered {
     /// In the order in which they began.
     pub(super) begun: Vec<Begun>,
+    /// The public key of its meter, as a SubjectPublicKeyInfo in DER.
+    pub(super) meter_key: Option<Box<[u8]>>,
 }
 
-stored!(struct Numbered { 0: begun });
+stored!(struct Numbered { 0: begun, 1: meter_key or None });
 
 /// A beginning that the gate has numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +83,12 @@ stored!(struct Begun { 0: key, 1: mark, 2: refused, 3: estimated });
 impl Charger {
     /// Whether the gate numbers its sessions: it did once.
     pub fn is_numbered_by_gate(&self) -> bool {
-        self.numbered.is_some()
+        self.numbered.as_ref().is_some_and(|numbered| !numbered.begun.is_empty())
+    }
+
+    /// The public key of its meter that an operator registered, as a SubjectPublicKeyInfo in DER.
+    pub fn meter_key(&self) -> Option<&[u8]> {
+        self.numbered.as_ref()?.meter_key.as_deref()
     }
 
     /// Beginnings that the gate has numbered and still remembers, the newest first.

@@ -22,12 +22,9 @@ pub struct Charger {
     /// Where the gate numbers its sessions, how it recognises them.
     #[serde(skip)]
     pub(super) numbered: Option<Box<Numbered>>,
-    /// The public key of its meter, as a SubjectPublicKeyInfo in DER.
-    #[serde(skip)]
-    pub meter_key: Option<Box<[u8]>>,
 }
 
-stored!(struct Charger { 0: id, 1: described, 2: open, 3: past, 4: numbered or None, 5: meter_key or None });
+stored!(struct Charger { 0: id, 1: described, 2: open, 3: past, 4: numbered or None });
 
 /// Past sessions of a charger, kept to recognise repeated starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +93,7 @@ stored!(struct PastSession { 0: key, 1: session, 2: sequence, 3: refused, 4: clo
 impl Charger {
     /// A charger without facts.
     pub fn new(id: ChargerId) -> Charger {
-        Charger { id, described: Common::default(), open: SmallVec::new(), past: None, numbered: None, meter_key: None }
+        Charger { id, described: Common::default(), open: SmallVec::new(), past: None, numbered: None }
     }
 
     /// The open session with this key.

@@ -73,7 +73,7 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
         Unnumbered::Resumed { session } => resumed(delivery, partition, slot, &session),
         Unnumbered::Signed { session, value } => {
             let Some(cell) = live_cell(partition, slot, &session) else { return };
-            let der = partition.chargers.get(slot).and_then(|hosted| hosted.state().meter_key.as_deref());
+            let der = partition.chargers.get(slot).and_then(|hosted| hosted.state().meter_key());
             let key = der.and_then(|der| MeterKey::read(der).ok());
             let verification = value.verify(key.as_ref());
             let judged = Judged { value: *value, verification };

@@ -62,7 +62,7 @@ impl ChargerSummary {
             connectors: connectors.collect(),
             firmware: state.described.firmware.clone(),
             sessions: hosted.sessions().map(|(key, _)| key).collect(),
-            meter_key: state.meter_key.clone(),
+            meter_key: state.meter_key().map(Box::from),
         }
     }
 }
