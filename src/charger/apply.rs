@@ -15,10 +15,11 @@ pub fn apply(charger: &mut Charger, event: &Event) {
             let cell = CellNumber::default();
             charger.open.push(OpenSession { key: *key, session: *session, connector: *connector, cell });
             if let Some(mark) = mark {
-                charger.remember(Begun { key: *key, mark: *mark, refused: None, estimated: false });
+                charger.remember(Begun { key: *key, mark: *mark, refused: None, estimated: false, apart: None });
             }
         }
-        Event::SessionEnded { key, at, sequence, refused, estimated } => {
+        Event::SessionEnded { key, at, sequence, refused, estimated, apart } => {
+            charger.set_apart(*key, *apart);
             charger.set_estimated(*key, *estimated);
             // Repeated for a session that was ended for missing messages: its charger has reported more since.
             let mut remembered = charger.past.iter_mut().flat_map(|past| &mut past.sessions);

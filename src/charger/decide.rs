@@ -93,7 +93,8 @@ mod tests {
     }
 
     fn end(charger: &mut Charger, key: u64, refused: bool) {
-        apply(charger, &Event::SessionEnded { key: SessionKey(key), at: NOW, sequence: 0, refused, estimated: false });
+        let (key, at) = (SessionKey(key), NOW);
+        apply(charger, &Event::SessionEnded { key, at, sequence: 0, refused, estimated: false, apart: None });
     }
 
     fn start_at(charger: &Charger, key: u64, connector: u16, now: Timestamp) -> Effect {

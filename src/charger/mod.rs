@@ -25,7 +25,7 @@ mod state;
 
 pub use apply::apply;
 pub use decide::{decide, route};
-pub use numbered::{Begun, Mark, Recognised, recognise};
+pub use numbered::{Apart, Begun, Mark, Recognised, recognise};
 pub use state::{CellNumber, Charger, Connector, OpenSession, PastSession};
 
 use crate::machine;
@@ -96,6 +96,9 @@ pub enum Event {
         /// Whether later messages of the charger correct the end.
         #[serde(skip)]
         estimated: bool,
+        /// What was reported of it is decided on apart from any start.
+        #[serde(skip)]
+        apart: Option<Apart>,
     },
     /// The money of one of its sessions has ended too: its receipt is final.
     SessionClosed {
@@ -130,7 +133,7 @@ pub enum Event {
 stored!(enum Event {
     0: Described(description),
     1: SessionOpened { 0: key, 1: session, 2: connector, 3: mark or None },
-    2: SessionEnded { 0: key, 1: at, 2: sequence, 3: refused, 4: estimated or false },
+    2: SessionEnded { 0: key, 1: at, 2: sequence, 3: refused, 4: estimated or false, 5: apart or None },
     3: SessionClosed { 0: key },
     4: StartRefused { 0: key, 1: mark, 2: code },
     5: SessionContinued { 0: key, 1: session, 2: connector },

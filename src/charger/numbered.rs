@@ -21,7 +21,7 @@
 use super::{Charger, PastSession};
 use crate::limits::{KEYS_REMEMBERED, KEYS_REMEMBERED_MAX};
 use crate::stored::stored;
-use crate::units::SessionKey;
+use crate::units::{ConnectorId, Energy, SessionKey, Timestamp};
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
@@ -76,9 +76,27 @@ pub struct Begun {
     pub refused: Option<u16>,
     /// Its session ended on an estimate, which later messages correct.
     pub estimated: bool,
+    /// It was opened for reports that named no session, is over, and no start has adopted it.
+    #[serde(skip)]
+    pub apart: Option<Apart>,
 }
 
-stored!(struct Begun { 0: key, 1: mark, 2: refused, 3: estimated });
+stored!(struct Begun { 0: key, 1: mark, 2: refused, 3: estimated, 4: apart or None });
+
+/// What was reported of a session whose start never came, or comes too late to adopt it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Apart {
+    /// Where.
+    pub connector: ConnectorId,
+    /// The register at the first reading.
+    pub first: Energy,
+    /// The register up to which it is decided on.
+    pub last: Energy,
+    /// When the last reading was taken.
+    pub last_at: Timestamp,
+}
+
+stored!(struct Apart { 0: connector, 1: first, 2: last, 3: last_at });
 
 impl Charger {
     /// Whether the gate numbers its sessions: it did once.
@@ -119,7 +137,16 @@ impl Charger {
         let mut begun = self.numbered.iter_mut().flat_map(|numbered| &mut numbered.begun);
         match begun.find(|begun| begun.key == key) {
             Some(begun) => begun.refused = Some(code),
-            None => self.remember(Begun { key, mark, refused: Some(code), estimated: false }),
+            None => self.remember(Begun { key, mark, refused: Some(code), estimated: false, apart: None }),
+        }
+    }
+
+    /// What was reported under this number is decided on apart from any start, or is not. What it once reached stays so.
+    pub(super) fn set_apart(&mut self, key: SessionKey, apart: Option<Apart>) {
+        let mut begun = self.numbered.iter_mut().flat_map(|numbered| &mut numbered.begun);
+        if let Some(begun) = begun.find(|begun| begun.key == key) {
+            let before = begun.apart.map_or(Energy::ZERO, |before| before.last);
+            begun.apart = apart.map(|apart| Apart { last: apart.last.max(before), ..apart });
         }
     }
 
@@ -166,7 +193,7 @@ pub fn recognise(charger: &Charger, mark: Mark, is_first: bool, unread: impl Fn(
 mod tests {
     use super::super::{Event, apply};
     use super::*;
-    use crate::units::{ChargerId, ConnectorId, PartitionId, SessionId, Timestamp};
+    use crate::units::{ChargerId, PartitionId, SessionId};
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_000_000);
 
@@ -180,7 +207,8 @@ mod tests {
     }
 
     fn end(charger: &mut Charger, key: u64, estimated: bool) {
-        let event = Event::SessionEnded { key: SessionKey(key), at: NOW, sequence: 3, refused: false, estimated };
+        let (key, at) = (SessionKey(key), NOW);
+        let event = Event::SessionEnded { key, at, sequence: 3, refused: false, estimated, apart: None };
         apply(charger, &event);
     }
 

@@ -114,13 +114,10 @@ fn replay_session(
 /// The fact for a charger that follows from one of its session.
 pub(super) fn charger_fact(event: &session::Event, session: &Session) -> Option<charger::Event> {
     match event {
-        session::Event::Ended(ended) | session::Event::Corrected(ended) => Some(charger::Event::SessionEnded {
-            key: session.key,
-            at: ended.known_at,
-            sequence: session.meter.sequence,
-            refused: !ended.admitted && counts_as_refused(session),
-            estimated: ended.reason.is_estimate(),
-        }),
+        session::Event::Ended(ended) | session::Event::Corrected(ended) => Some(ended_fact(ended, session)),
+        session::Event::Ruled(_) => {
+            session.is_orphan().then(|| session.ended().map(|ended| ended_fact(ended, session)))?
+        }
         session::Event::Continued { .. } => {
             let Session { key, id, connector, .. } = session;
             Some(charger::Event::SessionContinued { key: *key, session: *id, connector: *connector })
@@ -133,6 +130,22 @@ pub(super) fn charger_fact(event: &session::Event, session: &Session) -> Option<
         }
         session::Event::Closed { .. } => Some(charger::Event::SessionClosed { key: session.key }),
         _ => None,
+    }
+}
+
+fn ended_fact(ended: &session::Ended, session: &Session) -> charger::Event {
+    charger::Event::SessionEnded {
+        key: session.key,
+        at: ended.known_at,
+        sequence: session.meter.sequence,
+        refused: !ended.admitted && counts_as_refused(session),
+        estimated: ended.reason.is_estimate(),
+        apart: session.apart().map(|(first, last)| charger::Apart {
+            connector: session.connector,
+            first,
+            last,
+            last_at: session.meter.at,
+        }),
     }
 }
 

@@ -324,11 +324,18 @@ enum Last {
 /// Checks a reading that is next in sequence: by how much the register jumped before it, if it did.
 pub(super) fn judge(session: &Session, reading: &MeterReading, ctx: &Context<'_>) -> Result<Option<Energy>, Doubt> {
     plausible::reading(reading, ctx.now.wall, ctx.policy)?;
-    match unnumbered::base(session, reading).unwrap_or_else(|| session.meter.judge(reading, session.power_max)) {
-        Verdict::Good => Ok(None),
-        Verdict::Jumped(jump) => Ok(Some(jump)),
-        Verdict::Suspect(doubt) => Err(doubt),
+    let jump =
+        match unnumbered::base(session, reading).unwrap_or_else(|| session.meter.judge(reading, session.power_max)) {
+            Verdict::Good => None,
+            Verdict::Jumped(jump) => Some(jump),
+            Verdict::Suspect(doubt) => return Err(doubt),
+        };
+    let from = session.meter.register.checked_add(jump.unwrap_or(Energy::ZERO)).ok_or(Doubt::Unpriceable)?;
+    let apart = unnumbered::apart(session, from, reading.register);
+    if apart == Energy::ZERO {
+        return Ok(jump);
     }
+    jump.unwrap_or(Energy::ZERO).checked_add(apart).map(Some).ok_or(Doubt::Unpriceable)
 }
 
 /// Checks and prices a reading that is next in sequence.

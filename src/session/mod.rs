@@ -200,9 +200,13 @@ pub struct Origin {
     pub lacks_register: bool,
     /// What was reported of it before its start came.
     pub adopted: Option<Adopted>,
+    /// Registers, from and to, of reports that came before its start and that no start adopts any more: they are decided on
+    /// apart, and no energy between them is that of this session.
+    #[serde(skip)]
+    pub apart: Vec<(Energy, Energy)>,
 }
 
-stored!(struct Origin { 0: protocol, 1: name, 2: mark, 3: lacks_register, 4: adopted or None });
+stored!(struct Origin { 0: protocol, 1: name, 2: mark, 3: lacks_register, 4: adopted or None, 5: apart or Vec::new() });
 
 /// The charger's final message on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

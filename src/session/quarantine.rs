@@ -186,10 +186,21 @@ impl Session {
     /// How the credential of a session is shown that has none which can be read.
     pub const NO_CREDENTIAL: &str = "none";
 
+    /// Whether it was opened for a report that named no session.
+    pub fn is_orphan(&self) -> bool {
+        self.quarantine().is_some_and(|kept| kept.cause == Cause::Orphan)
+    }
+
+    /// Its registers, from and to, where no start named it and none has adopted it.
+    pub fn apart(&self) -> Option<(Energy, Energy)> {
+        let ruled = self.quarantine().filter(|kept| kept.cause == Cause::Orphan)?.ruled;
+        let is_adopted = matches!(ruled, Some(Ruled { ruling: Ruling::Adopted(_), .. }));
+        (!is_adopted).then_some((self.meter.first, self.meter.register))
+    }
+
     /// Whether it was opened for a report that named no session, and the end of that was reported.
     pub fn is_ended_orphan(&self) -> bool {
-        let orphan = self.quarantine().is_some_and(|kept| kept.cause == Cause::Orphan);
-        orphan && matches!(self.stage, Stage::Charging { stop_asked: Some(_), .. })
+        self.is_orphan() && matches!(self.stage, Stage::Charging { stop_asked: Some(_), .. })
     }
 
     /// What is kept of it for review. Readings that were not believed are counted by its meter until it is decided on them.

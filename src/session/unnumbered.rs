@@ -5,7 +5,7 @@
 //! register has risen is a clock that was set back: the reading counts from when it came.
 
 use super::{Session, Verdict};
-use crate::units::{MeterReading, Timestamp};
+use crate::units::{Energy, MeterReading, Timestamp};
 
 /// The reading as the next one; `None` when it changes nothing.
 pub(super) fn next(session: &Session, reading: &MeterReading, now: Timestamp) -> Option<MeterReading> {
@@ -36,6 +36,22 @@ pub(super) fn base(session: &Session, reading: &MeterReading) -> Option<Verdict>
         return None;
     }
     reading.register.checked_sub(session.meter.register).map(Verdict::Jumped)
+}
+
+/// How much of the energy between two registers is decided on apart from this session.
+#[inline]
+pub(super) fn apart(session: &Session, from: Energy, to: Energy) -> Energy {
+    let Some(origin) = session.origin.as_ref().filter(|origin| !origin.apart.is_empty()) else { return Energy::ZERO };
+    let mut from = from;
+    let mut apart = Energy::ZERO;
+    for (first, last) in &origin.apart {
+        let overlap = to.min(*last).checked_sub(from.max(*first)).filter(|overlap| *overlap > Energy::ZERO);
+        let Some(overlap) = overlap else { continue };
+        apart = apart.checked_add(overlap).unwrap_or(apart);
+        // They are in order: what two of them share counts once.
+        from = to.min(*last);
+    }
+    apart
 }
 
 fn lacks_register(session: &Session) -> bool {

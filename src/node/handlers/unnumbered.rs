@@ -358,7 +358,8 @@ fn refuse_or_admit(
     begin: &Begin,
     (key, mark, adopted): (SessionKey, Mark, Option<Adopted>),
 ) {
-    let origin = unpaid::origin(begin, mark, adopted);
+    let Some(hosted) = partition.chargers.get(slot) else { return };
+    let origin = unpaid::origin(hosted.state(), begin, mark, adopted);
     if let Err(refused) = admit(delivery, partition, slot, begin, (key, origin.clone())) {
         let code = refused.0;
         // Its charger may give energy all the same: what it reports has a session.

@@ -24,14 +24,35 @@ use crate::units::{ConnectorId, Energy, MeterReading, Protocol, SessionId, Sessi
 const NO_CONNECTOR: ConnectorId = ConnectorId(0);
 
 /// How a session began.
-pub(super) fn origin(begin: &Begin, mark: Mark, adopted: Option<Adopted>) -> Origin {
+pub(super) fn origin(charger: &Charger, begin: &Begin, mark: Mark, adopted: Option<Adopted>) -> Origin {
     Origin {
         protocol: begin.protocol,
         name: begin.name.clone(),
         mark: (mark.exact, mark.loose),
         lacks_register: begin.register.is_none(),
         adopted,
+        apart: apart(charger, begin, adopted.as_ref()),
     }
+}
+
+/// Registers of earlier reports that a start comes too late to adopt: in their order.
+fn apart(charger: &Charger, begin: &Begin, adopted: Option<&Adopted>) -> Vec<(Energy, Energy)> {
+    let named = begin.name.as_ref().map(|name| mark_of(name, b"").loose);
+    let is_adopted = |key: SessionKey| {
+        let past = charger.past_session(key).map(|past| past.session);
+        past.is_some() && past == adopted.map(|adopted| adopted.from)
+    };
+    let belongs = charger.begun().filter(|begun| !is_adopted(begun.key)).filter_map(|begun| {
+        let apart = begun.apart.filter(|apart| apart.first < apart.last && begin.at <= apart.last_at)?;
+        let belongs = match named {
+            Some(loose) => begun.mark.loose == loose,
+            None => [begin.connector, NO_CONNECTOR].contains(&apart.connector),
+        };
+        belongs.then_some((apart.first, apart.last))
+    });
+    let mut apart: Vec<_> = belongs.collect();
+    apart.sort_unstable();
+    apart
 }
 
 /// Opens a session whose start is refused.
@@ -156,6 +177,7 @@ pub(super) fn stray(
             mark: (mark.exact, mark.loose),
             lacks_register: false,
             adopted: None,
+            apart: Vec::new(),
         })),
     };
     // A connector has one open session.

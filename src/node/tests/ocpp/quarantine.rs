@@ -379,3 +379,64 @@ fn a_card_that_has_expired_is_answered_as_that_17() {
     station.event("Ended", "tx", None, Some(1_000));
     assert_eq!(station.sessions()[0].ended().map(|ended| ended.reason), Some(StopReason::Expired));
 }
+
+#[test]
+fn energy_that_was_decided_on_is_not_billed_again_by_a_start_that_comes_later_09() {
+    for crashes in [false, true] {
+        for (drops, wh) in [(false, None), (false, Some(40)), (true, None)] {
+            for version in [Version::V16, Version::V201] {
+                let mut station = Station::new(version);
+                let begun = station.now();
+                let is_16 = version == Version::V16;
+                station.pass(60);
+                if is_16 {
+                    station.stray(-1, 1_050);
+                } else {
+                    station.event("Updated", "z1", None, Some(1_050));
+                }
+                station.pass(60);
+                if is_16 {
+                    station.stop(-1, 1_150);
+                } else {
+                    station.event("Ended", "z1", None, Some(1_150));
+                }
+                assert_eq!(station.kept_wh(), [Some(100)]);
+                if drops {
+                    station.review(0, ReviewOrder::Drop);
+                } else {
+                    station.release(0, wh, Some("ACCT-0001"));
+                }
+                let ruled = if drops { 0 } else { wh.unwrap_or(100) };
+                let billed = i64::from(!drops);
+                assert_eq!((station.kept_wh(), station.owed(0)), (vec![None], billed), "{ruled} Wh at 0.14");
+                if crashes {
+                    station = station.crash();
+                }
+                // 1,000 to 1,050 is in no report before the start, 1,150 to 1,250 comes after it.
+                let stops = |station: &mut Station, wh| {
+                    if is_16 {
+                        let (transaction, status) = station.start("ACCT-POOR", 1_000, &begun);
+                        assert_eq!(status, ACCEPTED);
+                        station.values(transaction, "1100", None);
+                        station.pass(60);
+                        station.stop(transaction, wh);
+                    } else {
+                        let answer = station.event_at("Started", "z1", (Some("ACCT-POOR"), Some(1_000)), &begun);
+                        assert_eq!(answer["idTokenInfo"]["status"], ACCEPTED);
+                        station.event("Updated", "z1", None, Some(1_100));
+                        station.pass(60);
+                        station.event("Ended", "z1", None, Some(wh));
+                    }
+                };
+                station.pass(60);
+                stops(&mut station, 1_250);
+                let session = station.sessions()[1];
+                assert!(matches!(session.stage, Stage::Closed(_)));
+                assert_eq!(session.meter.energy().whole_watt_hours(), 150, "{version:?} {ruled}");
+                assert_eq!((station.kept_wh(), station.owed(1), station.held()), (vec![None, None], 2, 0));
+                station = station.crash();
+                assert_eq!((station.owed(0), station.owed(1)), (billed, 2));
+            }
+        }
+    }
+}
