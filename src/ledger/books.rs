@@ -80,6 +80,19 @@ impl BoundBroken {
 }
 
 /// Every account with its balance, and the sums.
+///
+/// ```
+/// use wattstile::ledger::{Books, Entry, EntryId};
+/// use wattstile::units::{Amount, Currency, PartitionId, ProcessorId, SessionId, Timestamp};
+///
+/// let (at, acme) = (Timestamp::from_unix_ms(1_796_000_000_000), ProcessorId::new("acme")?);
+/// let id = EntryId::of_session(SessionId::new(at, PartitionId(0), 7), 1);
+/// let mut books = Books::default();
+/// books.post(&Entry::hold_approved(id, at, &acme, Amount::new(4_500, Currency::EUR))?);
+/// let trial_balance = books.trial_balance();
+/// assert_eq!((trial_balance.rows.len(), trial_balance.imbalance()), (2, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrialBalance {
     /// The accounts in the order of the chart.

@@ -7,6 +7,16 @@ use std::fmt;
 
 /// An account of the books. The order of the variants is the order of the trial balance; the numbers below are stored, and no
 /// other account ever gets one of them.
+///
+/// ```
+/// use wattstile::ledger::{Kind, Name};
+/// use wattstile::units::ProcessorId;
+///
+/// let receivable = Name::ProcessorReceivable(ProcessorId::new("acme")?);
+/// assert_eq!(receivable.to_string(), "assets:processor:acme:receivable");
+/// assert_eq!((receivable.code(), receivable.kind()), ("1110", Kind::Asset));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Name {
     /// 1010: money in the bank.
@@ -89,6 +99,13 @@ pub enum Debtor {
 stored!(enum Debtor { 0: Account(account_id), 1: Credential(fingerprint) });
 
 /// A tax: of which country, at which rate.
+///
+/// ```
+/// use wattstile::ledger::{Name, Tax, TaxRate};
+///
+/// let tax = Tax { country: *b"NL", rate: TaxRate(210_000) };
+/// assert_eq!(Name::Tax(tax).to_string(), "liabilities:tax:NL:21%");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Tax {
     /// ISO 3166-1 alpha-2, in capitals.
@@ -100,6 +117,12 @@ pub struct Tax {
 stored!(value struct Tax { 0: country, 1: rate });
 
 /// A tax rate in ten-thousandths of a percent: 19 % is 190,000.
+///
+/// ```
+/// use wattstile::ledger::TaxRate;
+///
+/// assert_eq!(TaxRate(55_000).to_string(), "5.5%");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaxRate(pub u32);
 

@@ -10,6 +10,16 @@ use std::fmt;
 
 /// Identity of an entry: its cause and a number. The same cause always gives the same entry, so replay makes the same
 /// books.
+///
+/// ```
+/// use wattstile::ledger::EntryId;
+/// use wattstile::units::{PartitionId, SessionId, Timestamp};
+///
+/// let session = SessionId::new(Timestamp::from_unix_ms(1_796_000_000_000), PartitionId(0), 7);
+/// let id = EntryId::of_session(session, 1);
+/// assert_eq!(id, EntryId::of_session(session, 1), "replay gives the same entry");
+/// assert_ne!(id, id.number(2));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntryId {
     /// The operation that caused it; the operation with the number 0 stands for the session itself.

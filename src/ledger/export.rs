@@ -22,6 +22,22 @@ pub enum Format {
 }
 
 /// Writes entries one by one, however many there are. Memory is one name per account.
+///
+/// ```
+/// use wattstile::ledger::{Books, Entry, EntryId, Exporter, Format};
+/// use wattstile::units::{Amount, Currency, PartitionId, ProcessorId, SessionId, Timestamp};
+///
+/// let (at, acme) = (Timestamp::from_unix_ms(1_796_000_000_000), ProcessorId::new("acme")?);
+/// let id = EntryId::of_session(SessionId::new(at, PartitionId(0), 7), 1);
+/// let entry = Entry::hold_approved(id, at, &acme, Amount::new(4_500, Currency::EUR))?;
+/// let mut books = Books::default();
+/// books.post(&entry);
+/// let mut exporter = Exporter::new(Vec::new(), Format::Csv)?;
+/// exporter.entry(&entry)?;
+/// let csv = String::from_utf8(exporter.finish(&books)?)?;
+/// assert_eq!(csv.lines().count(), 3, "a heading and two legs:\n{csv}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Exporter<W: Write> {
     out: W,
     format: Format,

@@ -38,6 +38,22 @@ impl Funding {
 }
 
 /// The parts of a session's price.
+///
+/// ```
+/// use wattstile::ledger::{Share, Tax, TaxRate};
+/// use wattstile::units::{Amount, Currency, OperatorId};
+///
+/// let eur = |minor| Amount::new(minor, Currency::EUR);
+/// let tax = Tax { country: *b"NL", rate: TaxRate(210_000) };
+/// let (operator, taxes) = (OperatorId::new("NL*WST")?, vec![(tax, eur(210))]);
+/// let share = Share { operator, net: eur(950), fee: eur(50), taxes, rounding: eur(0) };
+/// assert_eq!(share.total()?, eur(1_210));
+///
+/// let half = share.portion(eur(605))?;
+/// assert_eq!((half.net, half.fee, half.taxes[0].1), (eur(475), eur(25), eur(105)));
+/// assert_eq!(share.less(&half)?.total()?, eur(605), "parts of a price add up to it");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// The operator that sold the energy.
@@ -117,6 +133,31 @@ impl Share {
 }
 
 /// A session's end: what was consumed, how it was paid.
+///
+/// ```
+/// use wattstile::ledger::{Debtor, Entry, EntryId, Funding, Sale, Share};
+/// use wattstile::units::{
+///     AccountId, Amount, Currency, OperatorId, PartitionId, ProcessorId, SessionId, Timestamp,
+/// };
+///
+/// let eur = |minor| Amount::new(minor, Currency::EUR);
+/// let at = Timestamp::from_unix_ms(1_796_000_000_000);
+/// let share =
+///     Share { operator: OperatorId::new("NL*WST")?, net: eur(1_420), fee: eur(0), taxes: vec![], rounding: eur(0) };
+/// let sale = Sale {
+///     id: EntryId::of_session(SessionId::new(at, PartitionId(0), 7), 1),
+///     at,
+///     funding: Funding::Processor(ProcessorId::new("acme")?),
+///     hold: eur(4_500),
+///     captured: eur(1_420),
+///     shortfall: eur(0),
+///     debtor: Debtor::Account(AccountId::new("ACCT-0001")?),
+///     share,
+/// };
+/// assert!(Entry::sale(&sale).is_ok());
+/// assert!(Entry::sale(&Sale { captured: eur(1_419), ..sale }).is_err(), "an entry that does not balance is refused");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sale {
     /// Which entry this is.

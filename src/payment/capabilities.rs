@@ -6,6 +6,14 @@ use crate::units::TimeSpan;
 use serde::{Deserialize, Serialize};
 
 /// The capabilities of a processor that a hold needs: 20 bytes.
+///
+/// ```
+/// use wattstile::payment::{Capabilities, HoldCapabilities};
+/// use wattstile::units::Currency;
+///
+/// let declared = Capabilities::everything(Currency::EUR);
+/// assert_eq!(HoldCapabilities::of(&declared), HoldCapabilities::of(&declared), "holds share one copy");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HoldCapabilities {
     /// How long a repeated operation is recognised, in seconds; zero: never.

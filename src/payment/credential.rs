@@ -20,6 +20,14 @@ impl Credential {
 
 /// Printable form of a credential: `card:0011223344556677`, its kind and its fingerprint. In memory and compared it
 /// is these nine bytes; a text of any other form is kept as it is.
+///
+/// ```
+/// use wattstile::payment::{CredentialKind, Shown};
+/// use wattstile::units::Fingerprint;
+///
+/// let shown = Shown::new(CredentialKind::CardToken, Fingerprint([0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77]));
+/// assert_eq!(shown.to_string(), "card:0011223344556677");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shown(Form);
 

@@ -53,6 +53,20 @@ pub struct KnownProcessor {
 stored!(struct KnownProcessor { 0: capabilities, 1: declared_at, 2: drained });
 
 /// Stored facts by processor id.
+///
+/// ```
+/// use wattstile::payment::Capabilities;
+/// use wattstile::payment::known_processor::KnownProcessors;
+/// use wattstile::units::{Currency, ProcessorId, Timestamp};
+///
+/// let (acme, at) = (ProcessorId::new("acme")?, Timestamp::from_unix_ms(1_796_000_000_000));
+/// let mut known = KnownProcessors::default();
+/// let capabilities = Capabilities::everything(Currency::EUR);
+/// let event = known.declared(&acme, &capabilities, at).ok_or("its first declaration is a fact")?;
+/// known.apply(&event);
+/// assert_eq!(known.declared(&acme, &capabilities, at), None, "the same declaration is none");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownProcessors(BTreeMap<ProcessorId, KnownProcessor>);
 

@@ -7,6 +7,14 @@ use std::fmt;
 
 /// The credential that the driver presents. Opaque to the gate: it is passed to a processor and shown only as a
 /// fingerprint. Between arrival and processor its token is sealed ([`vault`](super::vault)).
+///
+/// ```
+/// use wattstile::payment::{Credential, CredentialKind};
+///
+/// let credential = Credential { kind: CredentialKind::CardToken, token: b"tok_secret".as_slice().into() };
+/// assert_eq!(format!("{credential:?}"), "CardToken(…10 bytes)", "a log never shows a token");
+/// assert!(!credential.has_card_number());
+/// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
     /// What kind of thing it is; decides which processors can take it.

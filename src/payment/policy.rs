@@ -7,6 +7,14 @@ use serde::{Deserialize, Serialize};
 /// Timers, schedules and bounds. The defaults are our own recommendation.
 ///
 /// Schedules give the pause before the next attempt; their last entry repeats for ever.
+///
+/// ```
+/// use wattstile::payment::Policy;
+/// use wattstile::units::TimeSpan;
+///
+/// let patient = Policy { answer_authorize: TimeSpan::from_secs(20), ..Policy::default() };
+/// assert_eq!(patient.authorize_attempts, Policy::default().authorize_attempts);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {

@@ -135,6 +135,26 @@ impl NoRoute {
 }
 
 /// The processors and the rules.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use wattstile::payment::breaker::Breakers;
+/// use wattstile::payment::routing::{Listed, NoRoute, Registry, Wanted};
+/// use wattstile::payment::{Capabilities, CredentialKind};
+/// use wattstile::units::{Amount, Currency, ProcessorId};
+///
+/// let acme = ProcessorId::new("acme")?;
+/// let capabilities = Capabilities::everything(Currency::EUR);
+/// let listed = Listed { capabilities, connections: 1, draining: false, inflight: 0 };
+/// let registry = Registry { processors: BTreeMap::from([(acme.clone(), listed)]), ..Registry::default() };
+///
+/// let amount = Amount::new(4_500, Currency::EUR);
+/// let wanted = Wanted { credential: CredentialKind::CardToken, amount, site: None, except: &[], token: b"tok_1" };
+/// assert_eq!(registry.route(wanted, &Breakers::default(), 7), Ok(&acme));
+/// let declined = Wanted { except: &[acme.clone()], ..wanted };
+/// assert_eq!(registry.route(declined, &Breakers::default(), 7), Err(NoRoute::AllAsked));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry {
     /// Every processor that ever connected.

@@ -37,6 +37,23 @@ const TAG: usize = 16;
 pub const SEAL_BYTES: usize = HEAD + NONCE_LEN + TAG;
 
 /// The keys under which tokens are sealed.
+///
+/// ```
+/// use wattstile::payment::vault::{Vault, is_sealed};
+/// use wattstile::payment::{Credential, CredentialKind};
+/// use wattstile::units::{PartitionId, PaymentId, Timestamp};
+///
+/// let vault = Vault::new(1, &[7; 32]);
+/// let payment = PaymentId::new(Timestamp::from_unix_ms(1_796_000_000_000), PartitionId(3), 7);
+/// let credential = Credential { kind: CredentialKind::CardToken, token: b"tok_1".as_slice().into() };
+/// let sealed = vault.seal(payment, credential.clone(), [9; 12]);
+/// assert!(is_sealed(&sealed.token));
+/// assert_eq!(*vault.open_for(payment, &sealed)?, credential);
+///
+/// let other = PaymentId::new(Timestamp::from_unix_ms(1_796_000_000_000), PartitionId(3), 8);
+/// assert!(vault.open_for(other, &sealed).is_err(), "a sealed token opens for its payment only");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Vault {
     keys: BTreeMap<u32, Prk>,
     newest: u32,
@@ -187,6 +204,14 @@ pub fn key_line(id: u32, secret: &[u8; 32]) -> Zeroizing<String> {
 }
 
 /// The vault that is in force, exchanged while the gate runs.
+///
+/// ```
+/// use wattstile::payment::vault::{Keyring, Vault};
+///
+/// let keyring = Keyring::new(|| Vault::parse(&format!("2 {}", "07".repeat(32))).map_err(|error| error.to_string()))?;
+/// assert_eq!(keyring.reload()?.ids().collect::<Vec<_>>(), [2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Keyring {
     current: ArcSwap<Vault>,
     source: Box<dyn Fn() -> Result<Vault, String> + Send + Sync>,

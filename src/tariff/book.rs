@@ -31,6 +31,26 @@ pub struct Assignment {
 }
 
 /// All tariffs and rules at one time.
+///
+/// ```
+/// use wattstile::tariff::{Assignment, TariffBook, TariffRefusal};
+/// use wattstile::units::{ChargerId, ConnectorId, TariffId, Timestamp};
+///
+/// const DAY: &str = r#"{ "country_code": "NL", "party_id": "WST", "id": "DAY", "currency": "EUR",
+///     "elements": [{ "price_components": [{ "type": "ENERGY", "price": 0.30, "vat": 21, "step_size": 1 }] }],
+///     "last_updated": "2026-01-01T00:00:00Z" }"#;
+/// let everywhere = Assignment { site: None, charger: None, connector: None, tariff: TariffId::new("DAY")? };
+/// let (book, findings) = TariffBook::load([("day.json", DAY)], [everywhere])?;
+/// assert!(findings.is_empty(), "{findings:?}");
+///
+/// let (charger, at) = (ChargerId::new("NL*WST-7")?, Timestamp::parse_rfc3339("2026-03-29T01:30:00Z")?);
+/// let tariff = book.tariff_for(None, &charger, ConnectorId(1), at)?;
+/// assert_eq!(tariff.id().as_str(), "DAY");
+///
+/// let empty = TariffBook::default();
+/// assert!(matches!(empty.tariff_for(None, &charger, ConnectorId(1), at), Err(TariffRefusal::NotAssigned { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct TariffBook {
     by_id: BTreeMap<TariffId, Vec<Arc<Tariff>>>,

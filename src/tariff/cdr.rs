@@ -19,6 +19,16 @@ use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 
 /// A CDR as far as its price is concerned.
+///
+/// ```
+/// use wattstile::tariff::Cdr;
+///
+/// let cdr = Cdr::parse(r#"{ "id": "1", "start_date_time": "2026-03-29T01:30:00Z", "end_date_time": "2026-03-29T02:00:00Z",
+///     "currency": "EUR", "charging_periods": [{ "start_date_time": "2026-03-29T01:30:00Z",
+///     "dimensions": [{ "type": "ENERGY", "volume": 10.0 }] }] }"#)?;
+/// assert_eq!(cdr.periods[0].energy, Some(10_000_000_000), "in microwatt hours");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cdr {
     /// Start of the session, or of its reservation.

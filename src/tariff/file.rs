@@ -10,6 +10,14 @@ use crate::limits::CDR_BYTES_MAX;
 use std::ops::Range;
 
 /// A tariff of a file: where it stands, and its text.
+///
+/// ```
+/// use wattstile::tariff::tariffs_in;
+///
+/// let answer = r#"{ "status_code": 1000, "data": [{ "id": "DAY" }, { "id": "NIGHT" }] }"#;
+/// assert_eq!(tariffs_in(answer)?.len(), 2, "a tariff, a list of them, or the answer of an OCPI interface");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TariffText<'t> {
     /// The file's text.

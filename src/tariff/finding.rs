@@ -4,6 +4,12 @@ use std::fmt;
 use std::ops::Range;
 
 /// A place in a text as editors count it: both numbers from 1, the column in characters.
+///
+/// ```
+/// use wattstile::tariff::Position;
+///
+/// assert_eq!(Position::of("a\nbc", 3), Position { line: 2, column: 2 });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// Line, from 1.

@@ -11,6 +11,18 @@ use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rules that a tariff is checked against beyond making sense.
+///
+/// ```
+/// use wattstile::tariff::{Profiles, Tariff, lint};
+/// use wattstile::units::Power;
+///
+/// let by_time = Tariff::parse(r#"{ "country_code": "NL", "party_id": "WST", "id": "SLOW", "currency": "EUR",
+///     "elements": [{ "price_components": [{ "type": "TIME", "price": 12.00, "vat": 21, "step_size": 60 }] }],
+///     "last_updated": "2026-01-01T00:00:00Z" }"#)?;
+/// let fast = Profiles { afir: Power::from_watts(150_000) };
+/// assert!(lint(&by_time, fast).len() > lint(&by_time, Profiles::default()).len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Profiles {
     /// Regulation (EU) 2023/1804, article 5, for ad hoc prices at a point of this power.

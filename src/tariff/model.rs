@@ -58,6 +58,13 @@ pub struct Parsed {
 }
 
 /// Why a text cannot be used as a tariff, and where in the text the reason stands.
+///
+/// ```
+/// use wattstile::tariff::Tariff;
+///
+/// let error = Tariff::parse("{\n  \"currncy\": \"EUR\" }").unwrap_err();
+/// assert!(error.each().any(|fault| fault.position.line == 2), "{error}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TariffError {
     /// The field, as a path from the root `$`.

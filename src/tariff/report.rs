@@ -12,6 +12,24 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 /// A priced session in decimals of major units, kWh and hours, all as strings.
+///
+/// ```
+/// use jiff::tz::TimeZone;
+/// use wattstile::tariff::{PriceReport, RecordedSession, Tariff};
+/// use wattstile::units::{Energy, TimeSpan, Timestamp};
+///
+/// const DAY: &str = r#"{ "country_code": "NL", "party_id": "WST", "id": "DAY", "currency": "EUR",
+///     "elements": [{ "price_components": [{ "type": "ENERGY", "price": 0.30, "vat": 21, "step_size": 1 }] }],
+///     "last_updated": "2026-01-01T00:00:00Z" }"#;
+/// let tariff = Tariff::parse(DAY)?.tariff;
+/// let start = Timestamp::parse_rfc3339("2026-03-29T01:30:00Z")?;
+/// let (end, energy) = (start.saturating_add(TimeSpan::from_secs(1_800)), Energy::from_watt_hours(10_000));
+/// let session = RecordedSession::of_total(start, end, energy.ok_or("too much energy")?, TimeSpan::ZERO);
+/// let priced = session.ok_or("impossible times")?.price(&tariff, &TimeZone::UTC)?;
+/// let report = PriceReport::of_session(&priced, &tariff)?;
+/// assert_eq!(report.payable.as_deref(), Some("3.63"), "10 kWh at 0.30 and 21 % VAT");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PriceReport {
     /// ISO 4217.

@@ -43,6 +43,24 @@ pub enum Clamp {
 }
 
 /// The cost of a session, with its lines. A line is `None` when no component of its kind was ever active.
+///
+/// ```
+/// use jiff::tz::TimeZone;
+/// use wattstile::tariff::{RecordedSession, Tariff};
+/// use wattstile::units::{Amount, Currency, Energy, TimeSpan, Timestamp};
+///
+/// const DAY: &str = r#"{ "country_code": "NL", "party_id": "WST", "id": "DAY", "currency": "EUR",
+///     "elements": [{ "price_components": [{ "type": "ENERGY", "price": 0.30, "vat": 21, "step_size": 1 }] }],
+///     "last_updated": "2026-01-01T00:00:00Z" }"#;
+/// let tariff = Tariff::parse(DAY)?.tariff;
+/// let start = Timestamp::parse_rfc3339("2026-03-29T01:30:00Z")?;
+/// let (end, energy) = (start.saturating_add(TimeSpan::from_secs(1_800)), Energy::from_watt_hours(10_001));
+/// let session = RecordedSession::of_total(start, end, energy.ok_or("too much energy")?, TimeSpan::ZERO);
+/// let total = session.ok_or("impossible times")?.price(&tariff, &TimeZone::UTC)?.rating.total(&tariff)?;
+/// assert_eq!(total.incl_vat.to_string(), "EUR 3.630363", "a cost is exact");
+/// assert_eq!(total.payable()?, Amount::new(363, Currency::EUR), "and is rounded once");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Total {
     /// Before tax, within the tariff's price limits.

@@ -136,6 +136,14 @@ impl Power {
 }
 
 /// Current in milliamperes.
+///
+/// ```
+/// use wattstile::units::Current;
+///
+/// let current = Current::from_amperes("15.8".parse()?).ok_or("finer than a milliampere")?;
+/// assert_eq!(current.amperes().to_string(), "15.800");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Current(i64);
 

@@ -9,6 +9,14 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The character before the decimals; the other one may separate thousands.
+///
+/// ```
+/// use wattstile::units::DecimalMark;
+///
+/// assert_eq!(DecimalMark::Comma.read("1.234,56").map(|figure| figure.to_string()).as_deref(), Ok("1234.56"));
+/// let error = DecimalMark::Point.read("23,40").unwrap_err();
+/// assert!(error.is_other_mark(), "{error}");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecimalMark {
@@ -309,6 +317,14 @@ fn too_large(currency: Currency) -> String {
 }
 
 /// An amount as a person typed it, until its currency is known.
+///
+/// ```
+/// use wattstile::units::{Amount, Currency, Typed};
+///
+/// let typed: Typed = serde_json::from_str("\"1,50\"")?;
+/// assert_eq!(typed.amount(Currency::EUR), Ok(Amount::new(150, Currency::EUR)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Typed(String);

@@ -14,6 +14,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// A text or number that cannot be an id.
+///
+/// ```
+/// use wattstile::units::ChargerId;
+///
+/// assert!(ChargerId::new("NL*WST-7").is_ok());
+/// let error = ChargerId::new("hall 7").unwrap_err();
+/// assert_eq!(error.to_string(), "a charger id may not contain ' '");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// An empty text.
@@ -226,6 +234,13 @@ impl fmt::Display for SessionKey {
 }
 
 /// A fixed slice of the id space: the unit of ordering, journaling, recovery and, later, of ownership by a node.
+///
+/// ```
+/// use wattstile::units::PartitionId;
+///
+/// assert_eq!(PartitionId::of("NL-WST-7", 64), PartitionId::of("NL-WST-7", 64));
+/// assert!(PartitionId::of("NL-WST-7", 64) < PartitionId(64));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartitionId(pub u16);
 
@@ -371,6 +386,15 @@ impl SessionId {
 
 /// The payment of a charging session or of a top-up, with the number of that session; a top-up has no other id. Shown as
 /// the session is: it is the id that operators know.
+///
+/// ```
+/// use wattstile::units::{PartitionId, SessionId, Timestamp};
+///
+/// let session = SessionId::new(Timestamp::from_unix_ms(1_796_000_000_000), PartitionId(5), 7);
+/// let payment = session.payment();
+/// assert_eq!(payment.to_string(), session.to_string(), "operators know one id");
+/// assert_eq!(payment.operation(3).payment(), payment, "an answer finds its payment");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PaymentId(#[serde(with = "bits")] [u8; 16]);
 
@@ -434,6 +458,15 @@ impl PaymentId {
 
 /// One request to a processor, or one order to an account. Made before the first byte is sent, and the same in every
 /// repetition.
+///
+/// ```
+/// use wattstile::units::{OpId, PartitionId, PaymentId, Timestamp};
+///
+/// let payment = PaymentId::new(Timestamp::from_unix_ms(1_796_000_000_000), PartitionId(5), 7);
+/// let first = payment.operation(1);
+/// assert_ne!(first, payment.operation(2));
+/// assert_eq!(first.to_string().parse::<OpId>(), Ok(first));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OpId(#[serde(with = "bits")] [u8; 16]);
 

@@ -5,6 +5,16 @@ use crate::stored::stored;
 use serde::{Deserialize, Serialize};
 
 /// What a charger's meter showed at one instant of one session.
+///
+/// ```
+/// use wattstile::units::{Energy, MeterReading, Power, Timestamp};
+///
+/// let register = Energy::from_watt_hours(7_250).ok_or("too much energy")?;
+/// let at = Timestamp::parse_rfc3339("2026-03-29T01:30:00+01:00")?;
+/// let reading = MeterReading { sequence: 1, at, register, power: Power::from_watts(11_000), current: None };
+/// assert_eq!(reading.register.kwh().normalize().to_string(), "7.25");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeterReading {
     /// Position in the session: the first reading after the start is 1, and no number is skipped.

@@ -5,6 +5,13 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A protocol that a charger speaks. The numbers are in the journal and are never reused.
+///
+/// ```
+/// use wattstile::units::Protocol;
+///
+/// assert_eq!(Protocol::default(), Protocol::Native);
+/// assert_eq!(Protocol::Ocpp201.to_string(), "ocpp2.0.1");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// Ours.

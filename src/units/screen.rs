@@ -6,6 +6,14 @@
 use std::borrow::Cow;
 
 /// Reason why a text is refused.
+///
+/// ```
+/// use wattstile::units::screen::{TextFault, screen};
+///
+/// assert_eq!(screen("card 4111 1111 1111 1111"), Err(TextFault::CardNumber));
+/// assert_eq!(screen("gate\u{202e}7"), Err(TextFault::Unseen('\u{202e}')));
+/// assert_eq!(screen("Hall 7, left"), Ok(()));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextFault {
     /// It contains a number that looks like a payment card's.

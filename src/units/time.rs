@@ -22,6 +22,13 @@ pub struct Timestamp(i64);
 stored!(struct Timestamp(ms));
 
 /// A span of time in milliseconds; negative when it points back.
+///
+/// ```
+/// use wattstile::units::TimeSpan;
+///
+/// assert_eq!(TimeSpan::from_secs(90).ms(), 90_000);
+/// assert_eq!(TimeSpan::from_ms(-1_999).whole_secs(), -1);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TimeSpan(i64);
 
@@ -30,6 +37,14 @@ stored!(struct TimeSpan(ms));
 /// A reading of a monotonic clock, in milliseconds from an origin that is valid for this process only.
 ///
 /// Time-outs are measured with it, so that setting the wall clock changes no duration.
+///
+/// ```
+/// use wattstile::units::{Mono, TimeSpan};
+///
+/// let deadline = Mono(5).after(TimeSpan::from_secs(8));
+/// assert_eq!(deadline, Mono(8_005));
+/// assert_eq!(Mono(5).after(TimeSpan::from_secs(-8)), Mono(5), "no time-out lies in the past");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mono(pub u64);
 
@@ -48,6 +63,21 @@ pub struct Now {
 }
 
 /// Source of `now`. The process has a system clock (at any speed); a simulation has a virtual one.
+///
+/// ```
+/// use wattstile::units::{Clock, Mono, Now, Timestamp};
+///
+/// struct Stopped(Timestamp);
+///
+/// impl Clock for Stopped {
+///     fn now(&self) -> Now {
+///         Now { wall: self.0, mono: Mono(0) }
+///     }
+/// }
+///
+/// let clock = Stopped(Timestamp::from_unix_ms(1_796_000_000_000));
+/// assert_eq!(clock.now(), clock.now());
+/// ```
 pub trait Clock: Send + Sync {
     /// Both clocks, read together.
     fn now(&self) -> Now;
