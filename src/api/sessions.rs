@@ -5,7 +5,7 @@ use super::review;
 use super::timeline;
 use super::views::{Unanswered, Views};
 use crate::accounting::archive_record::{self, ArchiveRecord};
-use crate::billing::meter_signature::{Judged, Moment};
+use crate::billing::meter_signature::{Judged, ReadingContext};
 use crate::billing::{BillingError, ReceiptLine, receipt_lines};
 use crate::journal::ById;
 use crate::limits::LIST_SESSIONS_READ;
@@ -154,8 +154,8 @@ impl SignedValueRow {
     fn of(judged: &Judged) -> SignedValueRow {
         SignedValueRow {
             moment: match judged.value.moment {
-                Moment::Begin => "begin".to_owned(),
-                Moment::End => "end".to_owned(),
+                ReadingContext::Begin => "begin".to_owned(),
+                ReadingContext::End => "end".to_owned(),
             },
             encoding: judged.value.encoding.to_string(),
             verification: judged.verification.name().to_owned(),

@@ -5,7 +5,7 @@ use super::reply::ReplyTo;
 use super::topping_up::TopUpOrder;
 use crate::account;
 use crate::accounting::settlement;
-use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
+use crate::billing::invoice::{Issued, Request, RequestNumbers, SeriesFamily};
 use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
 use crate::message::{ChargerOrder, SessionName, Ticket, ToCharger};
 use crate::payment::{self, Answer, CallbackId, Capabilities, Notification, Operation, Ordinal, Payment};
@@ -30,7 +30,7 @@ pub enum Input {
     /// A partition's request to a series of this shard for the number of a document.
     AskNumber(Box<Request>),
     /// A document of a session of this shard has its number.
-    Numbered(Box<(SeriesFamily, Turn, Box<Issued>)>),
+    Numbered(Box<(SeriesFamily, RequestNumbers, Box<Issued>)>),
     /// Ends a session without its charger.
     StopSession(SessionId, StopReason),
     /// A later message of a charger for a session that was ended without messages.

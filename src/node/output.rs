@@ -3,7 +3,7 @@
 use super::input::{FundsQuery, Input};
 use super::reference::ChargerRef;
 use super::reply::{Ordered, ReplyTo};
-use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
+use crate::billing::invoice::{Issued, Request, RequestNumbers, SeriesFamily};
 use crate::billing::reconciliation::register::Refusal;
 use crate::message::{Code, ToCharger};
 use crate::payment::{Answer, CallbackId, Operation};
@@ -38,7 +38,7 @@ pub enum Output {
     /// A request for the number of a document, to the home of its series, on any shard.
     AskNumber(Box<Request>),
     /// The answer, to the partition of the document's session, on any shard.
-    Numbered(Box<(SeriesFamily, Turn, Box<Issued>)>),
+    Numbered(Box<(SeriesFamily, RequestNumbers, Box<Issued>)>),
     /// A processor's message is dealt with.
     Callback {
         /// The sender of the message.

@@ -2,20 +2,23 @@
 //! a member of a sampled value, in base64.
 
 use super::json::Object;
-use crate::billing::meter_signature::{Moment, SignedValue};
+use crate::billing::meter_signature::{ReadingContext, SignedValue};
 use crate::limits;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// The signed values of a list of meter values. One that does not say when it was signed is of the moment `default`; without
 /// one it is none of the beginning and none of the end, and is not kept.
-pub(super) fn values<'a>(values: impl Iterator<Item = Object<'a>>, default: Option<Moment>) -> Vec<SignedValue> {
+pub(super) fn values<'a>(
+    values: impl Iterator<Item = Object<'a>>,
+    default: Option<ReadingContext>,
+) -> Vec<SignedValue> {
     let mut signed = Vec::new();
     for value in values {
         for sampled in value.list("sampledValue") {
             let moment = match sampled.text("context").as_deref() {
-                Some("Transaction.Begin") => Some(Moment::Begin),
-                Some("Transaction.End") => Some(Moment::End),
+                Some("Transaction.Begin") => Some(ReadingContext::Begin),
+                Some("Transaction.End") => Some(ReadingContext::End),
                 _ => default,
             };
             let Some(moment) = moment else { continue };
@@ -76,13 +79,13 @@ mod tests {
         let of = |value: &serde_json::Value, default| values(Object::of(value).list("meterValue"), default);
         let expected = |moment| vec![SignedValue { moment, encoding: "OCMF".into(), data: text.into() }];
         let in_16 = sampled(json!({"value": text, "format": "SignedData", "context": "Transaction.End"}));
-        assert_eq!(of(&in_16, None), expected(Moment::End));
+        assert_eq!(of(&in_16, None), expected(ReadingContext::End));
         let member = json!({"signedMeterData": BASE64.encode(text), "signingMethod": "", "encodingMethod": "OCMF", "publicKey": "no"});
         let in_2 = sampled(json!({"value": 7, "signedMeterValue": member}));
-        assert_eq!(of(&in_2, Some(Moment::Begin)), expected(Moment::Begin));
+        assert_eq!(of(&in_2, Some(ReadingContext::Begin)), expected(ReadingContext::Begin));
         assert_eq!(of(&in_2, None), [], "in between, none is kept");
         let nested = sampled(json!({"value": member.to_string(), "format": "SignedData"}));
-        assert_eq!(of(&nested, Some(Moment::End)), expected(Moment::End));
+        assert_eq!(of(&nested, Some(ReadingContext::End)), expected(ReadingContext::End));
     }
 
     #[test]
@@ -90,7 +93,7 @@ mod tests {
         let long = "x".repeat(limits::SIGNED_VALUE_BYTES_MAX + 1);
         let value = |data: &str| json!({"sampledValue": [{"value": data, "format": "SignedData"}]});
         let list = json!({"meterValue": [value(&long), value("a"), value("b"), value("c"), value("d"), value("e"), value("f")]});
-        let kept = values(Object::of(&list).list("meterValue"), Some(Moment::End));
+        let kept = values(Object::of(&list).list("meterValue"), Some(ReadingContext::End));
         assert_eq!(kept.len(), limits::SIGNED_VALUES_MAX);
         assert_eq!((&*kept[0].data, &*kept[0].encoding), ("", "too long"), "its lack is to be seen");
         assert_eq!((&*kept[1].data, &*kept[1].encoding), ("a", "unknown"));

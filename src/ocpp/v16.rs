@@ -4,7 +4,7 @@ use super::call::{Call, Noted, Start, TokenAnswer, connector, credential, major,
 use super::decimal::scaled;
 use super::json::Object;
 use super::{signed, time};
-use crate::billing::meter_signature::Moment;
+use crate::billing::meter_signature::ReadingContext;
 use crate::message::{Bill, Code, ConnectorState, ReceiptNotice, SessionName, StopReason, Triggered};
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{ConnectorId, Energy, MeterReading, SessionKey, Timestamp};
@@ -52,7 +52,7 @@ pub(super) fn read(action: &str, payload: &Value, now: Timestamp) -> Call {
                 // It names no connector, so a number that is none names no session.
                 session: session(call).unwrap_or(SessionName::Number(SessionKey(0), None)),
                 readings,
-                signed: signed::values(call.list("transactionData"), Some(Moment::End)),
+                signed: signed::values(call.list("transactionData"), Some(ReadingContext::End)),
                 reason: call.text("reason").map_or(StopReason::Local, |reason| stop_reason(&reason)),
                 has_token: call.has("idTag"),
                 credential: credential(CredentialKind::Rfid, call.text("idTag")),

@@ -4,7 +4,7 @@ use super::Version;
 use super::call::{Call, Event, EventKind, Noted, TokenAnswer, connector, credential, major, readings};
 use super::json::Object;
 use super::{signed, time};
-use crate::billing::meter_signature::Moment;
+use crate::billing::meter_signature::ReadingContext;
 use crate::message::{Bill, Code, ConnectorState, StopReason, Triggered};
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{ConnectorId, Timestamp};
@@ -81,9 +81,9 @@ fn event(call: Object<'_>, now: Timestamp) -> Event {
     let evse = call.object("evse");
     let (begin, readings) = readings(call.list("meterValue"), now);
     let moment = match kind {
-        EventKind::Started => Some(Moment::Begin),
+        EventKind::Started => Some(ReadingContext::Begin),
         EventKind::Updated => None,
-        EventKind::Ended => Some(Moment::End),
+        EventKind::Ended => Some(ReadingContext::End),
     };
     let reason = info.text("stoppedReason").or_else(|| info.text("reason"));
     Event {

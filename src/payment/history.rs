@@ -225,7 +225,7 @@ stored!(enum HistoryKind {
 
 impl History {
     /// The moments, oldest first.
-    pub fn moments(&self) -> impl Iterator<Item = HistoryEntry> + '_ {
+    pub fn entries(&self) -> impl Iterator<Item = HistoryEntry> + '_ {
         let mut rest = &*self.0;
         std::iter::from_fn(move || if rest.is_empty() { None } else { HistoryEntry::load(&mut rest).ok() })
     }
@@ -388,7 +388,7 @@ mod tests {
                 kind: HistoryKind::Approved { amount_minor: Some(4_500), inquiry: true },
             },
         ];
-        assert_eq!(history.moments().collect::<Vec<_>>(), expected);
+        assert_eq!(history.entries().collect::<Vec<_>>(), expected);
         assert_eq!(expected.map(|moment| moment.kind.by()), [HistorySource::Gate, HistorySource::Processor]);
     }
 
@@ -408,6 +408,6 @@ mod tests {
         let kept = history.0.len();
         assert!(history.is_full() && kept < HISTORY_BYTES + 32, "{kept} bytes");
         history.note(&approved(3, 100_000), 1);
-        assert_eq!(history.moments().last().map(|moment| moment.at), Some(at(100_000)));
+        assert_eq!(history.entries().last().map(|moment| moment.at), Some(at(100_000)));
     }
 }

@@ -66,7 +66,7 @@ impl Payment {
 
     /// The history of its operations, in order, as far as it is kept ([`History`]).
     pub fn history(&self) -> impl Iterator<Item = HistoryEntry> + '_ {
-        self.history.moments()
+        self.history.entries()
     }
 
     /// Whether the history is full, so that repetitions and inquiries are no longer recorded.

@@ -11,7 +11,7 @@ use super::names::{CDR_FIELDS, CDR_OTHER_FIELDS, DIMENSION_FIELDS, PERIOD_FIELDS
 use super::rating::{Rating, RatingError};
 use super::read::{date_time, known_id};
 use super::segments::{Segments, Stated};
-use super::select::{self, Flow, Local, Moment, NONE, Phase};
+use super::select::{self, Conditions, Flow, Local, NONE, Phase};
 use super::zones;
 use crate::limits::CDR_BYTES_MAX;
 use crate::units::{Currency, Energy, TimeSpan, Timestamp};
@@ -265,7 +265,7 @@ impl PricedCdr {
         let to = to.max(period.start);
         let stated = |component, volume, phase| Stated { component, from: period.start, to, volume, phase };
         let local = if tariff.cuts.civil() { Local::at(zone, period.start) } else { Local::default() };
-        let mut moment = Moment {
+        let mut conditions = Conditions {
             phase: Phase::Charging,
             local,
             elapsed_ms: period.start.since(self.rating.start).ms().max(0),
@@ -274,10 +274,10 @@ impl PricedCdr {
             current: period.current(),
         };
         if let Some(reserved_ms) = period.reservation {
-            moment.phase = self.reserved;
-            let active = select::active(tariff, &moment);
-            self.fee(active.flat, period.start, moment.phase);
-            self.bill(Line::Reserved, stated(active.time, reserved_ms, moment.phase))?;
+            conditions.phase = self.reserved;
+            let active = select::active(tariff, &conditions);
+            self.fee(active.flat, period.start, conditions.phase);
+            self.bill(Line::Reserved, stated(active.time, reserved_ms, conditions.phase))?;
             used.0[3] = active.time;
             self.rating.reserved = longer(self.rating.reserved, reserved_ms)?;
         }
@@ -285,9 +285,9 @@ impl PricedCdr {
             return Ok(used);
         }
         let parked_only = period.parking.is_some() && period.time.is_none();
-        moment.phase = if parked_only { Phase::Parked } else { Phase::Charging };
-        let active = select::active(tariff, &moment);
-        self.fee(active.flat, period.start, moment.phase);
+        conditions.phase = if parked_only { Phase::Parked } else { Phase::Charging };
+        let active = select::active(tariff, &conditions);
+        self.fee(active.flat, period.start, conditions.phase);
         if let Some(energy) = period.energy {
             self.bill(Line::Energy, stated(active.energy, energy, Phase::Charging))?;
             used.0[0] = active.energy;
@@ -300,8 +300,8 @@ impl PricedCdr {
             self.rating.charging = longer(self.rating.charging, time)?;
         }
         if let Some(parking) = period.parking {
-            moment.phase = Phase::Parked;
-            let active = select::active(tariff, &moment);
+            conditions.phase = Phase::Parked;
+            let active = select::active(tariff, &conditions);
             self.bill(Line::Parking, stated(active.time, parking, Phase::Parked))?;
             used.0[2] = active.time;
             self.rating.parked = longer(self.rating.parked, parking)?;

@@ -5,7 +5,7 @@
 
 use super::finding::{Finding, FindingKind, Position, Severity};
 use super::model::{Component, Dimension, MS_PER_DAY, Parsed, Restrictions, Tariff, TaxIncluded};
-use super::select::{self, Flow, Local, Moment, NONE, Phase};
+use super::select::{self, Conditions, Flow, Local, NONE, Phase};
 use crate::units::Power;
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,9 +100,10 @@ impl Linter<'_> {
                     let message = "start_time and end_time are the same; it is read as the whole day".to_owned();
                     self.at_element(FindingKind::warning("whole_day"), index, message, "leave both out");
                 } else if start > end && restrictions.by_day() {
-                    let message = "the window passes midnight, and the days are those of each moment: after midnight \
+                    let message =
+                        "the window passes midnight, and the days are those of each moment: after midnight \
                                    the next day counts"
-                        .to_owned();
+                            .to_owned();
                     self.at_element(FindingKind::note("window_over_midnight"), index, message, "write two elements");
                 }
             }
@@ -241,21 +242,21 @@ impl Linter<'_> {
             return self.at_root(FindingKind::note("not_searched"), message, "");
         };
         let mut used: BTreeSet<u16> = BTreeSet::new();
-        let mut gaps: BTreeMap<Dimension, Moment> = BTreeMap::new();
+        let mut gaps: BTreeMap<Dimension, Conditions> = BTreeMap::new();
         let mut holding: BTreeMap<usize, u16> = BTreeMap::new();
         let mut overlaps: BTreeSet<(u16, u16)> = BTreeSet::new();
         let reserves = tariff.elements.iter().any(|element| element.restrictions.reservation.is_some());
-        moments.each(reserves, |moment| {
-            let active = select::active(tariff, moment);
+        moments.each(reserves, |conditions| {
+            let active = select::active(tariff, conditions);
             used.extend([active.energy, active.time, active.flat]);
-            let session = !moment.phase.is_reservation();
-            let time = if moment.phase == Phase::Parked { Dimension::ParkingTime } else { Dimension::Time };
+            let session = !conditions.phase.is_reservation();
+            let time = if conditions.phase == Phase::Parked { Dimension::ParkingTime } else { Dimension::Time };
             for (dimension, found) in [(Dimension::Energy, active.energy), (time, active.time)] {
                 if found == NONE && session {
-                    gaps.entry(dimension).or_insert(*moment);
+                    gaps.entry(dimension).or_insert(*conditions);
                 }
             }
-            self.shadows(moment, &active, &mut holding, &mut overlaps);
+            self.shadows(conditions, &active, &mut holding, &mut overlaps);
         });
         self.unused(&used, &holding);
         self.gaps(&gaps, &moments);
@@ -271,7 +272,7 @@ impl Linter<'_> {
     /// Components whose element applies at this moment but that an earlier one shadows.
     fn shadows(
         &self,
-        moment: &Moment,
+        conditions: &Conditions,
         active: &select::Active,
         holding: &mut BTreeMap<usize, u16>,
         overlaps: &mut BTreeSet<(u16, u16)>,
@@ -288,7 +289,7 @@ impl Linter<'_> {
             }
             let first = &self.tariff.components[usize::from(winner)];
             let same = first.dimension == component.dimension;
-            if same && first.element <= component.element && select::holds_at(&element.restrictions, moment) {
+            if same && first.element <= component.element && select::holds_at(&element.restrictions, conditions) {
                 holding.entry(index).or_insert(winner);
                 let restricted = element.restrictions != Restrictions::default();
                 if restricted && first.element != component.element {
@@ -319,8 +320,8 @@ impl Linter<'_> {
         }
     }
 
-    fn gaps(&mut self, gaps: &BTreeMap<Dimension, Moment>, moments: &Moments) {
-        for (dimension, moment) in gaps {
+    fn gaps(&mut self, gaps: &BTreeMap<Dimension, Conditions>, moments: &Moments) {
+        for (dimension, conditions) in gaps {
             let mut priced = self.tariff.components.iter().enumerate().filter(|(_, component)| {
                 let element = &self.tariff.elements[usize::from(component.element)];
                 component.dimension == *dimension && element.restrictions.reservation.is_none()
@@ -328,7 +329,7 @@ impl Linter<'_> {
             let Some((last, _)) = priced.next_back() else { continue };
             let costs = self.tariff.components.iter().any(|c| c.dimension == *dimension && c.price_nano != 0);
             let severity = if *dimension == Dimension::Energy && costs { Severity::Warning } else { Severity::Note };
-            let message = format!("no {dimension} is charged{}", moments.words(moment));
+            let message = format!("no {dimension} is charged{}", moments.words(conditions));
             let help = "add an element without restrictions at the end, at price 0 if that is meant";
             self.at_component(FindingKind { severity, code: "gap" }, last, message, help);
         }
@@ -474,23 +475,23 @@ impl Moments {
     }
 
     /// A moment in words, for an example: only what makes a difference to the tariff.
-    fn words(&self, moment: &Moment) -> String {
+    fn words(&self, conditions: &Conditions) -> String {
         let mut words = Vec::new();
         if self.days.len() > 1 || self.day_ms.len() > 1 {
-            let minutes = moment.local.ms / 60_000;
+            let minutes = conditions.local.ms / 60_000;
             let weekday = ["Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"];
-            let day = usize::try_from((moment.local.day + 3).rem_euclid(7)).unwrap_or(0);
+            let day = usize::try_from((conditions.local.day + 3).rem_euclid(7)).unwrap_or(0);
             words.push(format!("on {} at {:02}:{:02}", weekday[day], minutes / 60, minutes % 60));
         }
-        match moment.elapsed_ms / 1_000 {
+        match conditions.elapsed_ms / 1_000 {
             _ if self.elapsed.len() < 2 => {}
             0 => words.push("at the start of a session".to_owned()),
             seconds => words.push(format!("{seconds} s after the start")),
         }
         if self.energy.len() > 1 {
-            words.push(format!("after {} kWh", Decimal::new(moment.energy, 9).normalize()));
+            words.push(format!("after {} kWh", Decimal::new(conditions.energy, 9).normalize()));
         }
-        let flows = [(&self.power, moment.power, 6, "kW"), (&self.current, moment.current, 3, "A")];
+        let flows = [(&self.power, conditions.power, 6, "kW"), (&self.current, conditions.current, 3, "A")];
         for (_, flow, scale, unit) in flows.into_iter().filter(|(cuts, ..)| cuts.len() > 1) {
             if let Some(flow) = flow.low {
                 words.push(format!("at {} {unit}", Decimal::new(flow, scale).normalize()));
@@ -499,7 +500,7 @@ impl Moments {
         if words.is_empty() { String::new() } else { format!(", for example {}", words.join(", ")) }
     }
 
-    fn each(&self, reservations: bool, mut each: impl FnMut(&Moment)) {
+    fn each(&self, reservations: bool, mut each: impl FnMut(&Conditions)) {
         let session: &[Phase] = &[Phase::Charging, Phase::Parked];
         let all: &[Phase] = &[Phase::Charging, Phase::Parked, Phase::Reserved, Phase::Expired];
         for (&day, &ms) in self.days.iter().flat_map(|day| self.day_ms.iter().map(move |ms| (day, ms))) {
@@ -508,7 +509,7 @@ impl Moments {
                     for &phase in if reservations { all } else { session } {
                         let local = Local { day, ms: ms % MS_PER_DAY, offset_ms: 0 };
                         let (power, current) = (Flow::exactly(Some(power)), Flow::exactly(Some(current)));
-                        each(&Moment { phase, local, elapsed_ms, energy, power, current });
+                        each(&Conditions { phase, local, elapsed_ms, energy, power, current });
                     }
                 }
             }

@@ -7,7 +7,7 @@
 
 use super::model::{Dimension, Tariff};
 use super::runs::ReservedTime;
-use super::select::{self, Active, Flow, Local, Moment, NONE, Phase};
+use super::select::{self, Active, Conditions, Flow, Local, NONE, Phase};
 use super::still::Pace;
 use crate::limits::SLICES_PER_READING_MAX;
 use crate::stored::stored;
@@ -291,7 +291,7 @@ impl Rating {
             volumes: SmallVec::new(),
         };
         if !tariff.cuts.flow {
-            let moment = Moment {
+            let conditions = Conditions {
                 phase: Phase::Parked,
                 local: rating.local(tariff, zone, start),
                 elapsed_ms: 0,
@@ -299,7 +299,7 @@ impl Rating {
                 power: Flow::default(),
                 current: Flow::default(),
             };
-            rating.flat = select::active(tariff, &moment).flat;
+            rating.flat = select::active(tariff, &conditions).flat;
         }
         Ok(rating)
     }
@@ -567,7 +567,7 @@ impl Rating {
         // Steps are counted, not slices: changes that leave the price as it is take time, too.
         for _ in 0..SLICES_PER_READING_MAX {
             let local = self.local(tariff, zone, at);
-            let moment = Moment {
+            let conditions = Conditions {
                 phase: interval.phase,
                 local,
                 elapsed_ms: at.since(interval.origin).ms(),
@@ -575,11 +575,11 @@ impl Rating {
                 power: interval.power,
                 current: interval.current,
             };
-            let active = select::active(tariff, &moment);
+            let active = select::active(tariff, &conditions);
             let Point { at: end, energy: end_energy } = if tariff.cuts.is_never() {
                 Point { at: interval.to, energy: interval.energy }
             } else {
-                interval.next_change(tariff, zone, &moment, Point { at, energy })
+                interval.next_change(tariff, zone, &conditions, Point { at, energy })
             };
             let flat = if flat_due { active.flat } else { NONE };
             if end > at || end_energy > energy || flat != NONE {
@@ -589,7 +589,7 @@ impl Rating {
                 let reason = match first {
                     true => Reason::Start,
                     false if (now, interval.phase) == before => Reason::Reading,
-                    false => reason(tariff, &moment, before.1),
+                    false => reason(tariff, &conditions, before.1),
                 };
                 first = false;
                 let slice = Slice {
@@ -639,14 +639,20 @@ struct Point {
 
 impl Interval {
     /// The next point at which a price can change, or the end.
-    fn next_change(&self, tariff: &Tariff, zone: &TimeZone, moment: &Moment, Point { at, energy }: Point) -> Point {
+    fn next_change(
+        &self,
+        tariff: &Tariff,
+        zone: &TimeZone,
+        conditions: &Conditions,
+        Point { at, energy }: Point,
+    ) -> Point {
         let cuts = &tariff.cuts;
-        let mut end = select::next_civil_cut(tariff, zone, at, moment.local, self.to);
-        if let Some(duration) = select::next_cut(&cuts.duration_ms, moment.elapsed_ms) {
+        let mut end = select::next_civil_cut(tariff, zone, at, conditions.local, self.to);
+        if let Some(duration) = select::next_cut(&cuts.duration_ms, conditions.elapsed_ms) {
             end = end.min(self.origin.saturating_add(TimeSpan::from_ms(duration)));
         }
         if self.energy > energy
-            && let Some(threshold) = select::next_cut(&cuts.energy, moment.energy)
+            && let Some(threshold) = select::next_cut(&cuts.energy, conditions.energy)
         {
             let wanted = threshold - self.base_energy;
             if wanted <= self.energy {
@@ -707,19 +713,19 @@ pub(super) fn average_power(energy: i64, ms: i64) -> Option<i64> {
 }
 
 /// The cause of a change of price at this moment.
-fn reason(tariff: &Tariff, moment: &Moment, before: Phase) -> Reason {
+fn reason(tariff: &Tariff, conditions: &Conditions, before: Phase) -> Reason {
     let cuts = &tariff.cuts;
-    if moment.phase != before && !moment.phase.is_reservation() {
-        return if moment.phase == Phase::Charging { Reason::ChargingResumed } else { Reason::ChargingStopped };
+    if conditions.phase != before && !conditions.phase.is_reservation() {
+        return if conditions.phase == Phase::Charging { Reason::ChargingResumed } else { Reason::ChargingStopped };
     }
-    if cuts.duration_ms.binary_search(&moment.elapsed_ms).is_ok() {
+    if cuts.duration_ms.binary_search(&conditions.elapsed_ms).is_ok() {
         return Reason::Duration;
     }
-    if cuts.energy.binary_search(&moment.energy).is_ok() {
+    if cuts.energy.binary_search(&conditions.energy).is_ok() {
         return Reason::Energy;
     }
-    if cuts.civil() && cuts.day_ms.binary_search(&moment.local.ms).is_ok() {
-        return if moment.local.ms == 0 { Reason::Day } else { Reason::TimeOfDay };
+    if cuts.civil() && cuts.day_ms.binary_search(&conditions.local.ms).is_ok() {
+        return if conditions.local.ms == 0 { Reason::Day } else { Reason::TimeOfDay };
     }
     if cuts.flow { Reason::Power } else { Reason::ClockChange }
 }

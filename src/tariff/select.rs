@@ -59,7 +59,7 @@ impl Flow {
 
 /// All quantities that restrictions depend on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(super) struct Conditions {
     pub(super) phase: Phase,
     /// Local time; only computed when the tariff depends on it.
     pub(super) local: Local,
@@ -106,23 +106,23 @@ fn offset_ms(zone: &TimeZone, at: Timestamp) -> i64 {
 }
 
 /// The active component of each dimension.
-pub(super) fn active(tariff: &Tariff, moment: &Moment) -> Active {
+pub(super) fn active(tariff: &Tariff, conditions: &Conditions) -> Active {
     let mut active = Active { energy: NONE, time: NONE, flat: NONE };
-    match moment.phase {
-        Phase::Charging | Phase::Parked => fill(tariff, moment, None, &mut active),
-        Phase::Reserved => fill(tariff, moment, Some(Reservation::Reserved), &mut active),
+    match conditions.phase {
+        Phase::Charging | Phase::Parked => fill(tariff, conditions, None, &mut active),
+        Phase::Reserved => fill(tariff, conditions, Some(Reservation::Reserved), &mut active),
         Phase::Expired => {
-            fill(tariff, moment, Some(Reservation::Expires), &mut active);
-            fill(tariff, moment, Some(Reservation::Reserved), &mut active);
+            fill(tariff, conditions, Some(Reservation::Expires), &mut active);
+            fill(tariff, conditions, Some(Reservation::Reserved), &mut active);
         }
     }
     active
 }
 
-fn fill(tariff: &Tariff, moment: &Moment, reservation: Option<Reservation>, active: &mut Active) {
-    let time_dimension = if moment.phase == Phase::Parked { Dimension::ParkingTime } else { Dimension::Time };
+fn fill(tariff: &Tariff, conditions: &Conditions, reservation: Option<Reservation>, active: &mut Active) {
+    let time_dimension = if conditions.phase == Phase::Parked { Dimension::ParkingTime } else { Dimension::Time };
     for element in &tariff.elements {
-        if element.restrictions.reservation != reservation || !holds(&element.restrictions, moment) {
+        if element.restrictions.reservation != reservation || !holds(&element.restrictions, conditions) {
             continue;
         }
         for index in element.components.clone() {
@@ -144,26 +144,26 @@ fn fill(tariff: &Tariff, moment: &Moment, reservation: Option<Reservation>, acti
 }
 
 /// Whether an element applies at a moment; reservations and sessions are distinct.
-pub(super) fn holds_at(restrictions: &Restrictions, moment: &Moment) -> bool {
-    let reservation = match moment.phase {
+pub(super) fn holds_at(restrictions: &Restrictions, conditions: &Conditions) -> bool {
+    let reservation = match conditions.phase {
         Phase::Charging | Phase::Parked => restrictions.reservation.is_none(),
         Phase::Reserved => restrictions.reservation == Some(Reservation::Reserved),
         Phase::Expired => restrictions.reservation.is_some(),
     };
-    reservation && holds(restrictions, moment)
+    reservation && holds(restrictions, conditions)
 }
 
 /// Whether every restriction holds at a moment. The lower bound is inclusive, the upper one exclusive.
-fn holds(restrictions: &Restrictions, moment: &Moment) -> bool {
+fn holds(restrictions: &Restrictions, conditions: &Conditions) -> bool {
     let within = |value: i64, min: Option<i64>, max: Option<i64>| {
         min.is_none_or(|min| value >= min) && max.is_none_or(|max| value < max)
     };
-    within(moment.elapsed_ms, restrictions.min_duration, restrictions.max_duration)
-        && within(moment.energy, restrictions.min_energy, restrictions.max_energy)
-        && (!restrictions.civil() || civil_holds(restrictions, moment.local))
+    within(conditions.elapsed_ms, restrictions.min_duration, restrictions.max_duration)
+        && within(conditions.energy, restrictions.min_energy, restrictions.max_energy)
+        && (!restrictions.civil() || civil_holds(restrictions, conditions.local))
         && (!restrictions.flow()
-            || flow_holds(moment.power, restrictions.min_power, restrictions.max_power)
-                && flow_holds(moment.current, restrictions.min_current, restrictions.max_current))
+            || flow_holds(conditions.power, restrictions.min_power, restrictions.max_power)
+                && flow_holds(conditions.current, restrictions.min_current, restrictions.max_current))
 }
 
 /// A quantity without a measurement excludes nothing: a charger that reports no current must not make a tariff free.

@@ -38,8 +38,8 @@ fn series(count: u64) -> String {
             content: Digest([1; 32]),
             corrects: None,
         };
-        let turn = invoice::Turn { partition: PartitionId(1), request: number - 1, oldest: number - 1 };
-        invoice::Command::Finalize { document: Box::new(document), turn }
+        let numbers = invoice::RequestNumbers { partition: PartitionId(1), request: number - 1, oldest: number - 1 };
+        invoice::Command::Finalize { document: Box::new(document), numbers }
     });
     for command in std::iter::once(open).chain(documents) {
         for event in invoice::decide(&series, command, now).events {

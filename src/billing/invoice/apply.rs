@@ -21,14 +21,14 @@ pub fn apply(series: &mut Series, event: &Event) {
                 oldest: Default::default(),
             });
         }
-        (Series::Open(open), Event::Finalized { issued, turn }) => {
+        (Series::Open(open), Event::Finalized { issued, numbers }) => {
             assert_eq!(issued.number.number, open.last + 1, "numbers follow each other");
             assert_eq!(issued.previous, open.head, "a document hangs on the one before it");
             open.last += 1;
             open.head = issued.hash;
-            let oldest = open.oldest.entry(turn.partition).or_default();
-            *oldest = turn.oldest.max(*oldest);
-            let (partition, oldest) = (turn.partition, *oldest);
+            let oldest = open.oldest.entry(numbers.partition).or_default();
+            *oldest = numbers.oldest.max(*oldest);
+            let (partition, oldest) = (numbers.partition, *oldest);
             while let Some((&recorded, _)) = open.known.range((partition, 0)..(partition, oldest)).next() {
                 open.known.remove(&recorded);
             }
@@ -40,7 +40,7 @@ pub fn apply(series: &mut Series, event: &Event) {
                 previous: issued.previous,
                 hash: issued.hash,
             };
-            let before = open.known.insert((partition, turn.request), known);
+            let before = open.known.insert((partition, numbers.request), known);
             assert!(before.is_none(), "a document is numbered once");
         }
         (Series::Open(_), Event::Closed { .. }) => {

@@ -1,7 +1,9 @@
 //! Which number a document gets. Never changes the state.
 
 use super::state::{Answered, Series};
-use super::{Command, Document, Effect, Event, InvoiceNumber, Issued, OpenSeries, Rejection, SeriesKind, Turn, chain};
+use super::{
+    Command, Document, Effect, Event, InvoiceNumber, Issued, OpenSeries, Rejection, RequestNumbers, SeriesKind, chain,
+};
 use crate::limits;
 use crate::machine;
 use crate::units::Now;
@@ -25,15 +27,15 @@ pub fn decide(series: &Series, command: Command, now: Now) -> Decision {
             })
         }
         (Series::Unopened, Command::Finalize { document, .. }) => refuse(&document, Rejection::NoSuchSeries),
-        (Series::Open(open), Command::Finalize { document, turn }) => match known(open, &document, turn) {
+        (Series::Open(open), Command::Finalize { document, numbers }) => match known(open, &document, numbers) {
             Some(reply) => reply,
-            None => match check(open, &document, turn) {
-                Ok(()) => number(open, *document, turn, now),
+            None => match check(open, &document, numbers) {
+                Ok(()) => number(open, *document, numbers, now),
                 Err(rejection) => refuse(&document, rejection),
             },
         },
-        (Series::Closed(open), Command::Finalize { document, turn }) => {
-            known(open, &document, turn).unwrap_or_else(|| refuse(&document, Rejection::SeriesClosed))
+        (Series::Closed(open), Command::Finalize { document, numbers }) => {
+            known(open, &document, numbers).unwrap_or_else(|| refuse(&document, Rejection::SeriesClosed))
         }
         (Series::Unopened, Command::Close) => {
             Decision::reply(Effect::Refused { document: None, rejection: Rejection::NoSuchSeries })
@@ -44,8 +46,8 @@ pub fn decide(series: &Series, command: Command, now: Now) -> Decision {
 }
 
 /// The answer to a request that came before.
-fn known(series: &OpenSeries, document: &Document, turn: Turn) -> Option<Decision> {
-    Some(match series.answered(turn)? {
+fn known(series: &OpenSeries, document: &Document, numbers: RequestNumbers) -> Option<Decision> {
+    Some(match series.answered(numbers)? {
         Answered::Recorded => refuse(document, Rejection::Recorded),
         Answered::With(known) if known.document != document.id || known.content != document.content => {
             refuse(document, Rejection::ExistsWithDifferentContent)
@@ -54,7 +56,7 @@ fn known(series: &OpenSeries, document: &Document, turn: Turn) -> Option<Decisio
             let issued = series.issued(known, document.clone());
             // Whatever else differs shows in the hash.
             if chain(&issued.number, issued.at, document, issued.previous) == known.hash {
-                Decision::reply(Effect::Numbered { issued: Box::new(issued), turn })
+                Decision::reply(Effect::Numbered { issued: Box::new(issued), numbers })
             } else {
                 refuse(document, Rejection::ExistsWithDifferentContent)
             }
@@ -62,11 +64,11 @@ fn known(series: &OpenSeries, document: &Document, turn: Turn) -> Option<Decisio
     })
 }
 
-fn check(series: &OpenSeries, document: &Document, turn: Turn) -> Result<(), Rejection> {
-    if series.known_of(turn.partition).any(|known| known.document == document.id) {
+fn check(series: &OpenSeries, document: &Document, numbers: RequestNumbers) -> Result<(), Rejection> {
+    if series.known_of(numbers.partition).any(|known| known.document == document.id) {
         return Err(Rejection::ExistsWithDifferentContent);
     }
-    if turn.oldest > turn.request || turn.request - turn.oldest >= limits::DOCUMENTS_ASKED {
+    if numbers.oldest > numbers.request || numbers.request - numbers.oldest >= limits::DOCUMENTS_ASKED {
         return Err(Rejection::TooManyRequests);
     }
     let Document { total, taxes, corrects, .. } = document;
@@ -88,12 +90,13 @@ fn check(series: &OpenSeries, document: &Document, turn: Turn) -> Result<(), Rej
     if other_sign || sum.abs() > i128::from(total.minor).abs() { Err(Rejection::TaxesDoNotFit) } else { Ok(()) }
 }
 
-fn number(series: &OpenSeries, document: Document, turn: Turn, now: Now) -> Decision {
+fn number(series: &OpenSeries, document: Document, numbers: RequestNumbers, now: Now) -> Decision {
     let number = InvoiceNumber { series: series.id.clone(), number: series.last + 1 };
     let previous = series.head;
     let hash = chain(&number, now.wall, &document, previous);
     let issued = Box::new(Issued { at: now.wall, number, document, previous, hash });
-    Decision::event(Event::Finalized { issued: issued.clone(), turn }).and_effect(Effect::Numbered { issued, turn })
+    Decision::event(Event::Finalized { issued: issued.clone(), numbers })
+        .and_effect(Effect::Numbered { issued, numbers })
 }
 
 fn refuse(document: &Document, rejection: Rejection) -> Decision {

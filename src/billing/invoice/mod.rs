@@ -58,7 +58,7 @@ pub enum Command {
         /// The document.
         document: Box<Document>,
         /// Which request this is.
-        turn: Turn,
+        numbers: RequestNumbers,
     },
     /// End the series: the fiscal year is over.
     Close,
@@ -66,7 +66,7 @@ pub enum Command {
 
 /// Numbers of a partition's requests to a family: the present one, and the oldest that it may repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Turn {
+pub struct RequestNumbers {
     /// The requesting partition: the session's.
     pub partition: PartitionId,
     /// The request, counted from 0.
@@ -75,7 +75,7 @@ pub struct Turn {
     pub oldest: u64,
 }
 
-stored!(struct Turn { 0: partition, 1: request, 2: oldest });
+stored!(struct RequestNumbers { 0: partition, 1: request, 2: oldest });
 
 /// A final document, as its series stores it. The same `id` is the same document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +116,7 @@ pub enum Event {
         /// The document with its number.
         issued: Box<Issued>,
         /// The request that it answers.
-        turn: Turn,
+        numbers: RequestNumbers,
     },
     /// The series ended.
     Closed {
@@ -127,7 +127,7 @@ pub enum Event {
 
 stored!(enum Event {
     0: Opened { 0: at, 1: series, 2: kind, 3: currency },
-    1: Finalized { 0: issued, 1: turn },
+    1: Finalized { 0: issued, 1: numbers },
     2: Closed { 0: at },
 });
 
@@ -158,7 +158,7 @@ pub enum Effect {
         /// The document with its number.
         issued: Box<Issued>,
         /// The request that this answers.
-        turn: Turn,
+        numbers: RequestNumbers,
     },
     /// No change was made.
     Refused {

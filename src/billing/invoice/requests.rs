@@ -3,7 +3,7 @@
 //! Each is recorded without a number before a request is sent to its series' home, and stays here until the number is
 //! recorded too. A request is repeated until it is answered: after a lost message, a full mailbox or a crash.
 
-use super::{Document, Issued, SeriesFamily, Turn};
+use super::{Document, Issued, RequestNumbers, SeriesFamily};
 use crate::limits;
 use crate::stored::stored;
 use crate::units::{Mono, PartitionId, SessionId, TimeSpan};
@@ -16,7 +16,7 @@ pub struct Request {
     /// The family.
     pub family: SeriesFamily,
     /// Which request this is.
-    pub turn: Turn,
+    pub numbers: RequestNumbers,
     /// The document.
     pub document: Document,
 }
@@ -135,10 +135,10 @@ impl Requests {
     }
 
     /// The fact of an answer; `None` when it was recorded before, or no document waits for it.
-    pub fn record(&self, family: &SeriesFamily, turn: Turn, issued: Box<Issued>) -> Option<RequestEvent> {
-        let waiting = self.families.get(family)?.waiting.get(&turn.request)?;
+    pub fn record(&self, family: &SeriesFamily, numbers: RequestNumbers, issued: Box<Issued>) -> Option<RequestEvent> {
+        let waiting = self.families.get(family)?.waiting.get(&numbers.request)?;
         let fits = waiting.document == issued.document && family.has(&issued.number);
-        fits.then(|| RequestEvent::Recorded { family: family.clone(), request: turn.request, issued })
+        fits.then(|| RequestEvent::Recorded { family: family.clone(), request: numbers.request, issued })
     }
 
     /// Returns the requests that are due, at most `most`: new ones, and those without an answer for a while.
@@ -153,8 +153,8 @@ impl Requests {
                 }
                 if waiting.asked.0.is_none_or(|asked| now >= asked.after(REPEAT_AFTER)) {
                     waiting.asked = Asked(Some(now));
-                    let turn = Turn { partition, request, oldest };
-                    due.push(Request { family: id.clone(), turn, document: waiting.document.clone() });
+                    let numbers = RequestNumbers { partition, request, oldest };
+                    due.push(Request { family: id.clone(), numbers, document: waiting.document.clone() });
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! State of a series.
 
-use super::{Digest, Document, InvoiceNumber, Issued, SeriesId, SeriesKind, Turn};
+use super::{Digest, Document, InvoiceNumber, Issued, RequestNumbers, SeriesId, SeriesKind};
 use crate::stored::stored;
 use crate::units::{Currency, OpId, PartitionId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -77,12 +77,12 @@ stored!(struct Known { 0: document, 1: at, 2: number, 3: content, 4: previous, 5
 
 impl OpenSeries {
     /// The state of a request: the document that it was answered with, or that it needs no answer any more.
-    pub fn answered(&self, turn: Turn) -> Option<Answered<'_>> {
-        match self.known.get(&(turn.partition, turn.request)) {
+    pub fn answered(&self, numbers: RequestNumbers) -> Option<Answered<'_>> {
+        match self.known.get(&(numbers.partition, numbers.request)) {
             Some(known) => Some(Answered::With(known)),
             None => {
-                let oldest = self.oldest.get(&turn.partition).copied().unwrap_or(0);
-                (turn.request < oldest).then_some(Answered::Recorded)
+                let oldest = self.oldest.get(&numbers.partition).copied().unwrap_or(0);
+                (numbers.request < oldest).then_some(Answered::Recorded)
             }
         }
     }

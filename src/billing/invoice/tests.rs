@@ -58,11 +58,11 @@ impl Bench {
             self.requests.len() - 1
         });
         let request = u64::try_from(request).unwrap();
-        self.ask(document, Turn { partition: PartitionId(1), request, oldest: self.oldest.min(request) })
+        self.ask(document, RequestNumbers { partition: PartitionId(1), request, oldest: self.oldest.min(request) })
     }
 
-    fn ask(&mut self, document: Document, turn: Turn) -> Result<String, Rejection> {
-        match self.order(Command::Finalize { document: Box::new(document), turn }) {
+    fn ask(&mut self, document: Document, numbers: RequestNumbers) -> Result<String, Rejection> {
+        match self.order(Command::Finalize { document: Box::new(document), numbers }) {
             Effect::Numbered { issued, .. } => Ok(issued.number.to_string()),
             Effect::Refused { rejection, .. } => Err(rejection),
             other => panic!("a document is numbered or refused: {other:?}"),
@@ -143,8 +143,8 @@ fn a_number_is_remembered_until_it_is_recorded() {
     assert_eq!(bench.number(document(3, 5)), Ok("R-2026-000003".into()));
     assert_eq!(bench.series.opened().unwrap().known.len(), usize::try_from(most).unwrap() - 1);
     // The same document by another request would be numbered twice.
-    let turn = Turn { partition: PartitionId(1), request: most + 1, oldest: 2 };
-    assert_eq!(bench.ask(document(3, 5), turn), Err(Rejection::ExistsWithDifferentContent));
+    let numbers = RequestNumbers { partition: PartitionId(1), request: most + 1, oldest: 2 };
+    assert_eq!(bench.ask(document(3, 5), numbers), Err(Rejection::ExistsWithDifferentContent));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedValue {
     /// When in the session it was signed.
-    pub moment: Moment,
+    pub moment: ReadingContext,
     /// The format, as the charger names it; `OCMF` where it names none and the text is that.
     pub encoding: Box<str>,
     /// The text, byte for byte.
@@ -27,14 +27,14 @@ stored!(struct SignedValue { 0: moment, 1: encoding, 2: data });
 
 /// When in its session a value was signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Moment {
+pub enum ReadingContext {
     /// At the beginning.
     Begin,
     /// At the end, alone or together with the value at the beginning.
     End,
 }
 
-stored!(enum Moment { 0: Begin, 1: End });
+stored!(enum ReadingContext { 0: Begin, 1: End });
 
 /// A signed value of a session, and whether its signature held when it came.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     fn value(data: &str) -> SignedValue {
-        SignedValue { moment: Moment::End, encoding: "OCMF".into(), data: data.into() }
+        SignedValue { moment: ReadingContext::End, encoding: "OCMF".into(), data: data.into() }
     }
 
     #[test]

@@ -23,7 +23,8 @@
 use super::archive;
 use crate::accounting::documents::{self, Difference};
 use crate::billing::invoice::{
-    self, Command, Effect, Event, Issued, Request, RequestEvent, Series, SeriesFamily, SeriesId, SeriesKind, Turn,
+    self, Command, Effect, Event, Issued, Request, RequestEvent, RequestNumbers, Series, SeriesFamily, SeriesId,
+    SeriesKind,
 };
 use crate::journal::RecordKind;
 use crate::ledger::Tax;
@@ -108,12 +109,12 @@ pub(in crate::node) fn ask_for_numbers(delivery: &mut Delivery<'_>, partition: &
 /// Handles a partition's request for a number of a family of this partition. A series is opened with the first
 /// document of its year, and ends the one of the year before.
 pub(super) fn number(delivery: &mut Delivery<'_>, partition: &mut Partition, request: Request) {
-    let Request { family, turn, document } = request;
+    let Request { family, numbers, document } = request;
     let of_family = |(id, series): (&SeriesId, &Series)| Some((family.year(id)?, id.clone(), series.is_open()));
     let known: Vec<(i16, SeriesId, bool)> = partition.series.iter().filter_map(of_family).collect();
     let asked_before = known.iter().find(|(_, id, _)| {
         let series = partition.series.get(id).and_then(Series::opened);
-        series.is_some_and(|series| series.answered(turn).is_some())
+        series.is_some_and(|series| series.answered(numbers).is_some())
     });
     let series = match asked_before {
         Some((_, id, _)) => id.clone(),
@@ -134,9 +135,9 @@ pub(super) fn number(delivery: &mut Delivery<'_>, partition: &mut Partition, req
         }
     };
     let id = document.id;
-    match command_series(delivery, partition, &series, Command::Finalize { document: Box::new(document), turn }) {
-        Some(Effect::Numbered { issued, turn }) => {
-            delivery.queue(Output::Numbered(Box::new((family, turn, issued))));
+    match command_series(delivery, partition, &series, Command::Finalize { document: Box::new(document), numbers }) {
+        Some(Effect::Numbered { issued, numbers }) => {
+            delivery.queue(Output::Numbered(Box::new((family, numbers, issued))));
         }
         // The answer to a request that was answered, and recorded, before this repetition came.
         Some(Effect::Refused { rejection: invoice::Rejection::Recorded, .. }) => {}
@@ -152,11 +153,11 @@ pub(super) fn numbered(
     delivery: &mut Delivery<'_>,
     partition: &mut Partition,
     family: &SeriesFamily,
-    turn: Turn,
+    numbers: RequestNumbers,
     issued: Box<Issued>,
 ) {
     let session = issued.document.id.payment().session();
-    let Some(fact) = partition.requests.record(family, turn, issued) else { return };
+    let Some(fact) = partition.requests.record(family, numbers, issued) else { return };
     record(delivery, partition, &fact);
     if let Some(cell) = partition.find_session(session) {
         bill_what_is_due(delivery, partition, cell, &[]);
