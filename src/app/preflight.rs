@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_that_would_refuse_its_first_driver_is_told_so() {
+    fn a_gate_that_would_refuse_its_first_driver_fails() {
         let place = Folder::new();
         let tariffs = "[tariffs]\ndefault = \"TEST\"\n";
         assert_eq!(place.wrong(tariffs), []);
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_told_at_once() {
+    fn every_fault_is_reported_at_once() {
         let place = Folder::new();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut config = place.config("[tariffs]\ndefault = \"NOPE\"\n");
@@ -604,7 +604,7 @@ mod tests {
     }
 
     #[test]
-    fn what_expires_is_told_before_it_does() {
+    fn expiry_is_reported_before_it_comes() {
         let at = |days: i64| NOW.saturating_add(TimeSpan::from_ms(days * DAY_MS));
         let state = |name, days| expiry(name, at(days), NOW).state;
         assert_eq!(state("the certificate of gate", 90), State::Good);

@@ -12,7 +12,7 @@ use crate::actors::writer::{Commitment, JournalWriter};
 use crate::journal::{Archive, DataDir, Failure, Log, Sequences, Snapshots};
 use crate::metrics::Durations;
 use crate::node::driver::Driver;
-use crate::node::fact_tail::{FactTail, is_told};
+use crate::node::fact_tail::{FactTail, is_for_observers};
 use crate::node::log_figures::LogFigures;
 use crate::node::shard::Shard;
 use crate::node::snapshot_policy::SnapshotPolicy;
@@ -113,7 +113,7 @@ fn start_actors(parts: Parts) -> Started {
             syncs.append.observe(commitment.took);
             syncs.sync.observe(commitment.synced);
         };
-        log.keep(is_told);
+        log.keep(is_for_observers);
         JournalWriter::new(log, count, Box::new(move |failure| on_failure(failure)), observe, (written, theirs))
     });
     let arbiters: Vec<ArbiterHandle> = (0..count).map(|_| Arbiter::new().handle()).collect();

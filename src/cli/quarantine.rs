@@ -79,7 +79,7 @@ fn order(
     let found = source.get(&format!("sessions/{}", segment(id)), &[])?;
     let session = serde_json::from_value::<SessionSheet>(found).map_err(CliError::failed)?.row.id;
     let document = source.post(&format!("sessions/{session}/quarantine/{verb}"), wish)?;
-    give(output, &document, |out| told(out, &document, verb))
+    give(output, &document, |out| outcome(out, &document, verb))
 }
 
 fn cells(row: &SessionRow) -> Vec<String> {
@@ -94,7 +94,7 @@ fn cells(row: &SessionRow) -> Vec<String> {
     ]
 }
 
-fn told(out: &mut dyn Write, document: &Value, verb: &str) -> io::Result<()> {
+fn outcome(out: &mut dyn Write, document: &Value, verb: &str) -> io::Result<()> {
     let text = |key: &str| document[key].as_str().unwrap_or_default();
     let billed = match (text("energy_kwh"), text("payable")) {
         ("", _) => String::new(),

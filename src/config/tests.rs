@@ -176,7 +176,7 @@ fn a_wrong_variable_is_named() {
 
 /// A single underscore was ignored without a word.
 #[test]
-fn a_variable_that_is_no_setting_is_told_with_the_near_one() {
+fn a_variable_that_is_no_setting_is_reported_with_the_near_one() {
     let warnings = |name: &str| {
         let environment = vec![(name.to_owned(), "127.0.0.1:1".to_owned())];
         Layers { environment, ..Layers::default() }.load().unwrap().warnings()

@@ -118,7 +118,7 @@ pub struct Begin {
 /// How a message names its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionName {
-    /// By the number that the gate gave it, and where it is said to be. A number that can be none of the gate's, or that is not
+    /// By the number that the gate gave it, and by the connector that the charger names. A number that can be none of the gate's, or that is not
     /// known, names the open session of that connector; without one, the charger's only open session.
     Number(SessionKey, Option<ConnectorId>),
     /// By the charger's own name.

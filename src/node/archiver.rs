@@ -209,7 +209,7 @@ impl Archiver {
         }
     }
 
-    /// What the archive has of a session; nothing when that cannot be told.
+    /// The archive's record of a session; `None` when the archive cannot be read now.
     fn look_up(&self, session: SessionId) -> Result<Option<Option<ArchiveRecord>>, Failure> {
         match read(&self.archive, session) {
             Ok(found) => Ok(Some(found)),

@@ -74,7 +74,7 @@ impl FactTail {
     }
 }
 
-/// Readings, and what only they cause: no observer is told of them one by one. The first byte of a fact of a session is its
+/// Readings, and what only they cause: no observer gets them one by one. The first byte of a fact of a session is its
 /// number in the upper seven bits; that of a plain reading has the highest bit.
 const PLAIN_READING: u8 = 0x80;
 /// `Metered`, `RegisterJumped`, `Suspected`, `Decided`, `Noted`, `Signed`.
@@ -82,8 +82,8 @@ const OF_READINGS: [u8; 6] = [1, 2, 3, 11, 16, 17];
 /// Where the fact begins behind the session's id.
 const SESSION_ID: usize = 12;
 
-/// Whether a record may be told to observers.
-pub fn is_told(kind: RecordKind, payload: &[u8]) -> bool {
+/// Whether a record is passed to observers.
+pub fn is_for_observers(kind: RecordKind, payload: &[u8]) -> bool {
     match kind {
         RecordKind::SessionEvent => payload
             .get(SESSION_ID)
@@ -141,10 +141,10 @@ mod tests {
     #[test]
     fn readings_are_not_told_and_other_facts_of_sessions_are() {
         let id = SessionId::new(Timestamp::from_unix_ms(1_780_000_000_000), PartitionId(1), 7);
-        let told = |event: &Event| {
+        let passed = |event: &Event| {
             let mut payload = id.within_partition().to_vec();
             event.store(&mut payload);
-            is_told(RecordKind::SessionEvent, &payload)
+            is_for_observers(RecordKind::SessionEvent, &payload)
         };
         let reading = MeterReading {
             sequence: 1,
@@ -153,16 +153,16 @@ mod tests {
             power: None,
             current: None,
         };
-        assert!(!told(&Event::Metered(Metered { reading, slices: Slices::default() })));
-        assert!(!told(&Event::RegisterJumped(Energy::from_watt_hours(1).unwrap())));
-        assert!(!told(&Event::Decided(Slices::default())));
-        assert!(told(&Event::Closed { at: Timestamp::from_unix_ms(0) }));
+        assert!(!passed(&Event::Metered(Metered { reading, slices: Slices::default() })));
+        assert!(!passed(&Event::RegisterJumped(Energy::from_watt_hours(1).unwrap())));
+        assert!(!passed(&Event::Decided(Slices::default())));
+        assert!(passed(&Event::Closed { at: Timestamp::from_unix_ms(0) }));
         let mut plain = Vec::new();
         crate::node::session_record::write(
             id,
             &Event::Metered(Metered { reading, slices: Slices::default() }),
             &mut plain,
         );
-        assert!(!is_told(RecordKind::SessionEvent, &plain));
+        assert!(!is_for_observers(RecordKind::SessionEvent, &plain));
     }
 }

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! A closed session is put into the archive, synced, and only then forgotten by its shard: so a snapshot without it is
-//! younger than the archive's copy, and the log that told of it goes last of all.
+//! younger than the archive's copy, and its log is trimmed last.
 //!
 //! A round that fails (a full disk) is reported, and begun again later; the log only grows meanwhile.
 
@@ -363,7 +363,7 @@ mod tests {
 
     /// A round's end is reported when the log is trimmed below all of it, not when some earlier trim came to its end.
     #[test]
-    fn one_trim_is_under_way_at_a_time_and_what_became_free_meanwhile_is_trimmed_before_anybody_is_told() {
+    fn one_trim_runs_at_a_time_and_a_later_bound_is_trimmed_before_the_report() {
         let mut trimming = Trimming::default();
         assert_eq!((trimming.progress(0), trimming.may_ask(0)), (Progress::Done, true));
         trimming.asked();

@@ -42,6 +42,7 @@ pub mod credential;
 mod decide;
 mod draft;
 mod event;
+mod event_view;
 mod finish;
 pub mod history;
 pub mod known_processor;
@@ -52,7 +53,6 @@ mod resolve;
 mod resume;
 pub mod routing;
 mod state;
-mod told;
 pub mod vault;
 mod view;
 

@@ -100,10 +100,9 @@ impl Linter<'_> {
                     let message = "start_time and end_time are the same; it is read as the whole day".to_owned();
                     self.at_element(FindingKind::warning("whole_day"), index, message, "leave both out");
                 } else if start > end && restrictions.by_day() {
-                    let message =
-                        "the window passes midnight, and the days are those of each moment: after midnight \
+                    let message = "the window passes midnight, and the days are those of each moment: after midnight \
                                    the next day counts"
-                            .to_owned();
+                        .to_owned();
                     self.at_element(FindingKind::note("window_over_midnight"), index, message, "write two elements");
                 }
             }

@@ -16,7 +16,7 @@ use wattstile::sim::processor::{Lines, Service, Settings};
 use wattstile::units::{ProcessorId, SessionKey};
 
 #[test]
-fn whoever_errs_is_told_so_and_nobody_else_notices() {
+fn a_peer_that_errs_is_refused_and_others_go_on() {
     let mut gate = Served::start(&["log.level=info"]);
     let id = ProcessorId::new("acme-cards").unwrap();
     let lines = Lines { dialler: gate.dialler(&Subject::Processor(id.clone())), connections: 1, mac: None };

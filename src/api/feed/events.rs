@@ -1,4 +1,4 @@
-//! Events: what observers are told of durable facts, and how each follows from one.
+//! Events: what observers get of durable facts, and how each event follows from one.
 //!
 //! An event is made of its fact alone, so it is the same on every delivery. Its id is a digest of what it is about: the same
 //! whether it is made from the log or, later, from the archive.
@@ -55,7 +55,7 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("reconciliation.reverted", "a settlement batch is taken back"),
     (
         "feed.gap",
-        "facts before a time are in no log any more: of accounts, processors and settlement nothing is told of then",
+        "facts before a time are in no log any more: events of accounts, processors and settlement before it are missing",
     ),
 ];
 
@@ -177,41 +177,41 @@ pub(super) fn of_fact(partition: PartitionId, fact: &Fact<'_>, kind_of: &KindOf<
 }
 
 fn of_session_fact(id: SessionId, event: &session::Event) -> Vec<Event> {
-    use session::Event as Told;
+    use session::Event as Fact;
     let about = |kind: &str, part: &str, at: Timestamp| Event {
         session: Some(id.to_string()),
         ..Event::about(kind, id, part, at)
     };
     match event {
-        Told::Opened(opening) => vec![started(id, opening.charger.as_str(), opening.at)],
-        Told::Admitted { limit, at } => {
+        Fact::Opened(opening) => vec![started(id, opening.charger.as_str(), opening.at)],
+        Fact::Admitted { limit, at } => {
             vec![Event {
                 reason: Some("limit".to_owned()),
                 ..about("session.updated", "limit", *at).with_amount(*limit)
             }]
         }
-        Told::StopAsked { reason, at } => {
+        Fact::StopAsked { reason, at } => {
             vec![Event { reason: Some(in_words(*reason).to_owned()), ..about("session.updated", "stop", *at) }]
         }
-        Told::Ended(ended) => vec![over("session.updated", id, ended)],
-        Told::Corrected(ended) => vec![over("session.corrected", id, ended)],
-        Told::Closed { at } => vec![closed("session.settled", id, *at), closed("receipt.issued", id, *at)],
-        Told::Quarantined { at, .. } => {
+        Fact::Ended(ended) => vec![over("session.updated", id, ended)],
+        Fact::Corrected(ended) => vec![over("session.corrected", id, ended)],
+        Fact::Closed { at } => vec![closed("session.settled", id, *at), closed("receipt.issued", id, *at)],
+        Fact::Quarantined { at, .. } => {
             vec![Event { reason: Some("kept for review".to_owned()), ..about("session.updated", "kept", *at) }]
         }
-        Told::Ruled(ruled) => {
+        Fact::Ruled(ruled) => {
             vec![Event { reason: Some("review is over".to_owned()), ..about("session.updated", "ruled", ruled.at) }]
         }
-        Told::Payment(_)
-        | Told::Metered(_)
-        | Told::RegisterJumped(_)
-        | Told::Suspected { .. }
-        | Told::Decided(_)
-        | Told::Presented(_)
-        | Told::Continued { .. }
-        | Told::Noted(_)
-        | Told::Signed(_)
-        | Told::Restored(_) => Vec::new(),
+        Fact::Payment(_)
+        | Fact::Metered(_)
+        | Fact::RegisterJumped(_)
+        | Fact::Suspected { .. }
+        | Fact::Decided(_)
+        | Fact::Presented(_)
+        | Fact::Continued { .. }
+        | Fact::Noted(_)
+        | Fact::Signed(_)
+        | Fact::Restored(_) => Vec::new(),
     }
 }
 
@@ -261,35 +261,35 @@ fn of_entry(
     kind: Option<OperationKind>,
     currency: Option<Currency>,
 ) -> Option<Event> {
-    use HistoryKind as Told;
+    use HistoryKind as Fact;
     use OperationKind as Kind;
-    let HistoryEntry { at, operation, kind: told } = entry;
-    let (name, minor, code) = match (told, kind) {
-        (Told::Approved { amount_minor, .. }, Some(Kind::Authorize)) => ("authorization.approved", *amount_minor, None),
-        (Told::LateApproval { amount_minor, .. }, Some(Kind::Authorize)) => {
+    let HistoryEntry { at, operation, kind: fact } = entry;
+    let (name, minor, code) = match (fact, kind) {
+        (Fact::Approved { amount_minor, .. }, Some(Kind::Authorize)) => ("authorization.approved", *amount_minor, None),
+        (Fact::LateApproval { amount_minor, .. }, Some(Kind::Authorize)) => {
             ("authorization.approved", Some(*amount_minor), None)
         }
-        (Told::Declined { code, .. }, Some(Kind::Authorize)) => ("authorization.declined", None, Some(code)),
-        (Told::NotExecuted(_) | Told::GivenUp(_), Some(Kind::Authorize)) => ("authorization.declined", None, None),
-        (Told::Unknown(_), Some(Kind::Authorize)) => ("authorization.unknown", None, None),
-        (Told::Approved { amount_minor, .. }, Some(Kind::Increment)) => ("hold.increased", *amount_minor, None),
-        (Told::Approved { .. }, Some(Kind::Void)) => ("hold.released", None, None),
-        (Told::Expired { .. }, _) => ("hold.expired", None, None),
-        (Told::Approved { amount_minor, .. }, Some(Kind::Capture)) => ("capture.succeeded", *amount_minor, None),
-        (Told::LateApproval { amount_minor, .. }, Some(Kind::Capture)) => {
+        (Fact::Declined { code, .. }, Some(Kind::Authorize)) => ("authorization.declined", None, Some(code)),
+        (Fact::NotExecuted(_) | Fact::GivenUp(_), Some(Kind::Authorize)) => ("authorization.declined", None, None),
+        (Fact::Unknown(_), Some(Kind::Authorize)) => ("authorization.unknown", None, None),
+        (Fact::Approved { amount_minor, .. }, Some(Kind::Increment)) => ("hold.increased", *amount_minor, None),
+        (Fact::Approved { .. }, Some(Kind::Void)) => ("hold.released", None, None),
+        (Fact::Expired { .. }, _) => ("hold.expired", None, None),
+        (Fact::Approved { amount_minor, .. }, Some(Kind::Capture)) => ("capture.succeeded", *amount_minor, None),
+        (Fact::LateApproval { amount_minor, .. }, Some(Kind::Capture)) => {
             ("capture.succeeded", Some(*amount_minor), None)
         }
-        (Told::Declined { code, .. }, Some(Kind::Capture)) => ("capture.failed", None, Some(code)),
-        (Told::CaptureReversed { amount_minor }, _) => ("capture.failed", Some(*amount_minor), None),
-        (Told::Approved { amount_minor, .. }, Some(Kind::Refund)) => ("refund.succeeded", *amount_minor, None),
-        (Told::LateApproval { amount_minor, .. }, Some(Kind::Refund)) => {
+        (Fact::Declined { code, .. }, Some(Kind::Capture)) => ("capture.failed", None, Some(code)),
+        (Fact::CaptureReversed { amount_minor }, _) => ("capture.failed", Some(*amount_minor), None),
+        (Fact::Approved { amount_minor, .. }, Some(Kind::Refund)) => ("refund.succeeded", *amount_minor, None),
+        (Fact::LateApproval { amount_minor, .. }, Some(Kind::Refund)) => {
             ("refund.succeeded", Some(*amount_minor), None)
         }
-        (Told::Declined { code, .. }, Some(Kind::Refund)) => ("refund.failed", None, Some(code)),
-        (Told::RefundReversed { amount_minor }, _) => ("refund.failed", Some(*amount_minor), None),
-        (Told::DisputeOpened { amount_minor }, _) => ("dispute.opened", Some(*amount_minor), None),
-        (Told::DisputeClosed { amount_minor, won: true }, _) => ("dispute.won", Some(*amount_minor), None),
-        (Told::DisputeClosed { amount_minor, won: false }, _) => ("dispute.lost", Some(*amount_minor), None),
+        (Fact::Declined { code, .. }, Some(Kind::Refund)) => ("refund.failed", None, Some(code)),
+        (Fact::RefundReversed { amount_minor }, _) => ("refund.failed", Some(*amount_minor), None),
+        (Fact::DisputeOpened { amount_minor }, _) => ("dispute.opened", Some(*amount_minor), None),
+        (Fact::DisputeClosed { amount_minor, won: true }, _) => ("dispute.won", Some(*amount_minor), None),
+        (Fact::DisputeClosed { amount_minor, won: false }, _) => ("dispute.lost", Some(*amount_minor), None),
         _ => return None,
     };
     let about = id.operation(operation.0);
@@ -314,24 +314,24 @@ fn of_document(issued: &invoice::Issued) -> Event {
 }
 
 fn of_account(id: &str, event: &account::Event) -> Option<Event> {
-    use account::Event as Told;
+    use account::Event as Fact;
     let (kind, at, op, amount) = match event {
-        Told::Opened { at, op, credit_limit, .. } => ("account.opened", at, op, *credit_limit),
-        Told::ToppedUp { at, op, amount, .. } => ("account.topped_up", at, op, *amount),
-        Told::PromotionGranted { at, op, amount, .. } => ("account.promoted", at, op, *amount),
-        Told::CreditLimitSet { at, op, limit } => ("account.limit_changed", at, op, *limit),
-        Told::Closed { at, op, paid_out, .. } => ("account.closed", at, op, *paid_out),
-        Told::Debited { at, op, amount, .. } => ("account.debited", at, op, *amount),
-        Told::HoldPlaced { .. }
-        | Told::Refused { .. }
-        | Told::HoldAdjusted { .. }
-        | Told::Captured { .. }
-        | Told::Released { .. }
-        | Told::Reversed { .. }
-        | Told::Refunded { .. }
-        | Told::PromotionExpired { .. }
-        | Told::CredentialLinked { .. }
-        | Told::CredentialUnlinked { .. } => return None,
+        Fact::Opened { at, op, credit_limit, .. } => ("account.opened", at, op, *credit_limit),
+        Fact::ToppedUp { at, op, amount, .. } => ("account.topped_up", at, op, *amount),
+        Fact::PromotionGranted { at, op, amount, .. } => ("account.promoted", at, op, *amount),
+        Fact::CreditLimitSet { at, op, limit } => ("account.limit_changed", at, op, *limit),
+        Fact::Closed { at, op, paid_out, .. } => ("account.closed", at, op, *paid_out),
+        Fact::Debited { at, op, amount, .. } => ("account.debited", at, op, *amount),
+        Fact::HoldPlaced { .. }
+        | Fact::Refused { .. }
+        | Fact::HoldAdjusted { .. }
+        | Fact::Captured { .. }
+        | Fact::Released { .. }
+        | Fact::Reversed { .. }
+        | Fact::Refunded { .. }
+        | Fact::PromotionExpired { .. }
+        | Fact::CredentialLinked { .. }
+        | Fact::CredentialUnlinked { .. } => return None,
     };
     Some(Event {
         account: Some(id.to_owned()),
@@ -374,10 +374,10 @@ pub(super) fn of_session(session: &Session, since: Timestamp) -> Vec<Event> {
         events.push(started(id, session.charger.as_str(), session.opened_at));
     }
     let entries = payment.history().filter(|entry| entry.at >= since);
-    let told = entries.filter_map(|entry| {
+    let of_operations = entries.filter_map(|entry| {
         of_entry(id.payment(), &entry, kind_in(payment, entry.operation), Some(payment.currency()))
     });
-    events.extend(told);
+    events.extend(of_operations);
     if let Some(ended) = session.ended().filter(|ended| ended.known_at >= since) {
         events.push(over("session.updated", id, ended));
     }

@@ -20,7 +20,7 @@ use crate::actors::writer::{JournalWriter, View};
 use crate::journal::{ById, Failure, KeptRecord, LogPosition, LogView};
 use crate::limits::{EVENTS_MAX, FEED_SESSIONS_READ};
 use crate::node::fact::Fact;
-use crate::node::fact_tail::{FactTail, is_told};
+use crate::node::fact_tail::{FactTail, is_for_observers};
 use crate::node::query;
 use crate::payment::{OperationKind, Ordinal};
 use crate::session::Session;
@@ -175,7 +175,7 @@ impl Feed {
                 return Ok(FromLog::Trimmed(view.first_block()));
             }
             let mut facts = Vec::new();
-            let read = view.facts_behind(after, is_told, &mut |kept| {
+            let read = view.facts_behind(after, is_for_observers, &mut |kept| {
                 facts.push(Arc::new(kept));
                 facts.len() < EVENTS_MAX
             });

@@ -502,7 +502,7 @@ fn ocpp_listeners(
             (power_max, behind.clone()),
         )
     });
-    // Simulated chargers have a listener of their own, whatever power the others are said to have.
+    // Simulated chargers have a listener of their own, so the power of the others does not apply to them.
     let is_spoken = (1..=settings.chargers).any(|number| settings.ocpp.version_of(number).is_some());
     let own = is_spoken.then(|| {
         let power_max = Power::from_watts(OCPP_POWER_W).expect("fits");

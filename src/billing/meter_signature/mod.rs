@@ -1,7 +1,7 @@
 //! Values that a charger's meter has signed: kept as they came, and verified against the key that the operator registered.
 //!
-//! OCMF (Open Charge Metering Format) is verified, with ECDSA over the curves P-256 and P-384. Anything else is kept and said to
-//! be unverified, with the reason. A key that comes with a value proves nothing and is not used.
+//! OCMF (Open Charge Metering Format) is verified, with ECDSA over the curves P-256 and P-384. Anything else is kept and shown as
+//! unverified, with the reason. A key that comes with a value proves nothing and is not used.
 
 mod key;
 mod ocmf;

@@ -23,7 +23,7 @@ fn open_account(scene: &mut Scene, name: &str, minor: i64) {
 
 /// The disk is slow and the state changes meanwhile: a message carries what was decided then, not the present state.
 #[test]
-fn f07_what_is_told_is_what_the_fact_said_even_when_the_disk_was_slow() {
+fn f07_a_message_repeats_its_fact_even_when_the_disk_was_slow() {
     let mut scene = Scene::new();
     scene.hello("AMS-0007", Vec::new());
     scene.received();

@@ -182,7 +182,7 @@ fn a_car_that_tapers_gives_the_driver_money_back_before_the_end() {
 }
 
 #[test]
-fn a_charger_that_goes_on_is_told_again_and_so_is_one_that_comes_back() {
+fn a_charger_that_goes_on_or_comes_back_gets_the_stop_again() {
     let (mut scene, mut sequence) = (dear(4), 0);
     let increment = until_asked(&mut scene, &mut sequence);
     scene.decline(&increment, DeclineClass::Hard);

@@ -92,7 +92,7 @@ impl Session {
         FromCharger::Start(self.begin())
     }
 
-    /// What is said at its start.
+    /// The message that starts it.
     pub fn begin(&self) -> StartSession {
         StartSession {
             session: self.key,

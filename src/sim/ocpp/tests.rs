@@ -12,12 +12,12 @@ fn at(seconds: i64) -> Now {
     Now { wall: Timestamp::from_unix_ms(START + seconds * 1_000), mono: Mono(seconds.unsigned_abs() * 1_000) }
 }
 
-/// A charger, and what it has said.
+/// A charger, and the messages that it sent.
 struct Scene {
     charger: Charger,
     ocpp: OcppCharger,
     seconds: i64,
-    said: Vec<Value>,
+    sent: Vec<Value>,
 }
 
 impl Scene {
@@ -40,7 +40,7 @@ impl Scene {
         let charger = Charger::new(settings, at(0).wall);
         let settings = OcppSettings { version, manners, currency: Currency::EUR };
         let ocpp = OcppCharger::new(settings, at(0).wall);
-        let mut scene = Scene { charger, ocpp, seconds: 0, said: Vec::new() };
+        let mut scene = Scene { charger, ocpp, seconds: 0, sent: Vec::new() };
         scene.connects();
         scene
     }
@@ -58,7 +58,7 @@ impl Scene {
         let mut out = Vec::new();
         self.charger.advance(at(self.seconds));
         self.ocpp.drive(&mut self.charger, at(self.seconds), &mut out).unwrap();
-        self.said.extend(out.iter().map(|text| serde_json::from_str::<Value>(text).unwrap()));
+        self.sent.extend(out.iter().map(|text| serde_json::from_str::<Value>(text).unwrap()));
     }
 
     fn passes(&mut self, seconds: i64) {
@@ -68,7 +68,7 @@ impl Scene {
 
     /// Answers the oldest call, which has to be this one, and returns its payload.
     fn answers(&mut self, action: &str, answer: &Value) -> Value {
-        let call = self.said.remove(0);
+        let call = self.sent.remove(0);
         assert_eq!(call[2], action, "{call}");
         let (text, mut out) = (json!([3, call[1], answer]).to_string(), Vec::new());
         self.ocpp.receive(&mut self.charger, &text, at(self.seconds), &mut out);
@@ -81,10 +81,10 @@ impl Scene {
         self.answers("BootNotification", &json!({"status": "Accepted", "interval": 300, "currentTime": ""}));
     }
 
-    /// Answers states of connectors until something else is said.
+    /// Answers states of connectors until another message comes.
     fn shows(&mut self) {
-        while self.said.first().is_some_and(|call| call[2] == "StatusNotification" || call[2] == "Authorize") {
-            match self.said[0][2].as_str() {
+        while self.sent.first().is_some_and(|call| call[2] == "StatusNotification" || call[2] == "Authorize") {
+            match self.sent[0][2].as_str() {
                 Some("Authorize") => self.answers("Authorize", &json!({"idTagInfo": {"status": "Accepted"}})),
                 _ => self.answers("StatusNotification", &json!({})),
             };
@@ -151,13 +151,13 @@ fn what_is_not_answered_is_repeated_as_the_manners_say_and_then_the_charger_hang
         let mut scene = Scene::new(Version::V16, Manners { repeats, ..Manners::GOOD });
         scene.boots();
         scene.shows();
-        let first = scene.said.remove(0);
+        let first = scene.sent.remove(0);
         scene.passes(30);
-        let again = scene.said.remove(0);
+        let again = scene.sent.remove(0);
         assert_eq!(again[2], "StartTransaction");
         assert_eq!((first[1] == again[1], first[3]["timestamp"] == again[3]["timestamp"]), (same_id, same_time));
         scene.passes(30);
-        scene.said.clear();
+        scene.sent.clear();
         scene.seconds += 30;
         let now = at(scene.seconds);
         assert_eq!(scene.ocpp.drive(&mut scene.charger, now, &mut Vec::new()), Err(Unanswered));
@@ -171,8 +171,8 @@ fn a_session_that_began_offline_is_reported_in_its_order() {
     scene.passes(0);
     scene.passes(30);
     scene.passes(120);
-    assert!(scene.charger.unacknowledged() > 0 && scene.said.len() == 1, "energy flows");
-    scene.said.clear();
+    assert!(scene.charger.unacknowledged() > 0 && scene.sent.len() == 1, "energy flows");
+    scene.sent.clear();
     scene.connects();
     scene.boots();
     scene.shows();
@@ -225,7 +225,7 @@ fn a_name_comes_back_after_a_reset_only_with_bad_manners() {
             scene.boots();
             scene.shows();
             let event = scene.answers("TransactionEvent", &json!({"idTokenInfo": {"status": "Accepted"}}));
-            scene.said.clear();
+            scene.sent.clear();
             scene.loses_its_connection();
             scene.charger.forget_everything(at(scene.seconds), false);
             scene.ocpp.forget_everything(at(scene.seconds).wall);

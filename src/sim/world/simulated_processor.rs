@@ -178,7 +178,7 @@ impl SimulatedProcessor {
         }
     }
 
-    /// Carries out due actions on all connections and returns the time of the next call. `said` receives the messages
+    /// Carries out due actions on all connections and returns the time of the next call. `sent` receives the messages
     /// of each connection; `None` for a connection that is to be closed.
     pub fn drive(&mut self, world: Timestamp, ms: u64, outgoing: &mut Vec<(u64, Option<Vec<u8>>)>) -> u64 {
         let mut close = BTreeSet::new();

@@ -333,7 +333,7 @@ fn readings_that_decide_nothing_change_nothing() {
 }
 
 #[test]
-fn what_is_undecided_is_told_by_power_or_by_the_end() {
+fn an_undecided_stretch_is_decided_by_power_or_by_the_end() {
     let tariff = timed();
     let (zone, start) = (zone(), at("2026-11-23T15:00:00Z"));
     let reading = |second: i64, register: i64, power: Option<i64>| MeterReading {

@@ -144,7 +144,7 @@ fn a_field_that_is_written_twice_is_refused_wherever_it_stands() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once() {
+fn every_fault_is_reported_at_once() {
     let text = r#"{"id": "T", "currency": "EUX", "tax_included": "MAYBE", "max_price": {"before_taxes": "x"}, "elements": [
         {"price_components": [{"type": "ENERGY", "price": "1,50", "vat": 121, "step_size": -1}, {"price": 1}],
          "restrictions": {"start_time": "25:00", "end_date": "soon", "day_of_week": ["X"], "reservation": "?", "min_kwh": []}},

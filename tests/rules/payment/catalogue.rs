@@ -140,7 +140,7 @@ fn f06_an_answer_about_another_object_is_set_aside() {
 }
 
 #[test]
-fn f07_what_is_told_comes_from_the_fact_not_from_the_state_of_the_moment() {
+fn f07_a_message_repeats_its_fact_not_the_present_state() {
     let mut harness = Harness::open(4_500);
     harness.order(Command::IncreaseTo(eur(6_000)));
     let increment = harness.next();

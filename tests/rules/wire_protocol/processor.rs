@@ -147,7 +147,7 @@ fn one_callback_that_is_repeated_in_flight_is_one_of_the_window() {
 }
 
 #[test]
-fn a_processor_that_no_rule_names_is_told_so() {
+fn a_processor_that_no_rule_names_is_refused() {
     let peer = PeerIdentity::new("wattstile.example", Subject::Processor(processor_id())).unwrap();
     let mut link = ProcessorLink::new(&peer, None, Mono(0)).unwrap().unknown();
     let bytes = processor_bytes(&[processor_hello(processor_id().as_str())], None);

@@ -347,7 +347,7 @@ fn a_refused_session_whose_stop_is_lost_ends_with_the_next_start_and_keeps_what_
     station.pass(60);
     station.stop(second, 1_500);
     assert_eq!((station.energy_wh(), station.captured(), station.held()), (300, 4, 0));
-    // One that is never heard of again.
+    // One that sends nothing further.
     let at = station.now();
     let (refused, _) = station.start("NOBODY", 2_000, &at);
     station.values(refused, "2050", None);

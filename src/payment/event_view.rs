@@ -1,4 +1,4 @@
-//! What a fact about money tells by itself, without the payment's state.
+//! What follows from a fact about money alone, without the payment's state.
 
 use super::history::HistoryEntry;
 use super::{Event, OperationKind};
