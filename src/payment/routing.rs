@@ -176,9 +176,12 @@ impl Registry {
         if self.no_holds.iter().any(|start| wanted.token.starts_with(start.as_bytes())) {
             return Err(NoRoute::HoldIsPurchase);
         }
-        let mut furthest = if self.rules.is_empty() { NoRoute::NeverSeen } else { NoRoute::NoRule };
+        let candidates = self.candidates(wanted);
+        // Every candidate has a reason of its own that ranks higher than "no rule".
+        let no_candidate = self.rules.is_empty() && candidates.is_empty();
+        let mut furthest = if no_candidate { NoRoute::NeverSeen } else { NoRoute::NoRule };
         let mut best: Vec<(&ProcessorId, u16, u16)> = Vec::new();
-        for (processor, priority, weight) in self.candidates(wanted) {
+        for (processor, priority, weight) in candidates {
             match self.check(processor, wanted, breakers) {
                 Ok(()) => best.push((processor, priority, weight)),
                 Err(reason) => furthest = furthest.max_by_rank(reason),

@@ -141,7 +141,7 @@ impl Power {
 /// use wattstile::units::Current;
 ///
 /// let current = Current::from_amperes("15.8".parse()?).ok_or("finer than a milliampere")?;
-/// assert_eq!(current.amperes().to_string(), "15.800");
+/// assert_eq!(current.amperes().to_string(), "15.8");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
