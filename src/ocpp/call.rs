@@ -5,7 +5,7 @@ use super::time::{self, Stated};
 use super::{meter, meter::Sampled};
 use crate::billing::meter_signature::SignedValue;
 use crate::limits::CONNECTORS_PER_CHARGER;
-use crate::message::{Code, ConnectorState, Funds, SessionName, StopReason};
+use crate::message::{Code, ConnectorState, Funds, SessionName, StopReason, Triggered};
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{Amount, ConnectorId, Energy, MeterReading, Timestamp};
 use rust_decimal::Decimal;
@@ -169,6 +169,16 @@ pub(super) fn credential(kind: CredentialKind, token: Option<Cow<'_, str>>) -> O
 pub(super) fn major(amount: Amount) -> Value {
     // A decimal is always a number of JSON.
     amount.major().to_string().parse::<Number>().map_or(Value::Null, Value::Number)
+}
+
+/// The name by which a charger is asked for a message, in all versions.
+pub(super) const fn triggered_name(message: Triggered) -> &'static str {
+    match message {
+        Triggered::Boot => "BootNotification",
+        Triggered::Heartbeat => "Heartbeat",
+        Triggered::MeterValues => "MeterValues",
+        Triggered::Status => "StatusNotification",
+    }
 }
 
 /// A connector counted from 1; 0 and what no charger has are none.

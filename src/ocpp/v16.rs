@@ -1,6 +1,6 @@
 //! OCPP 1.6J, edition 2: what chargers call, and what they are answered.
 
-use super::call::{Call, Noted, Start, TokenAnswer, connector, credential, major, readings};
+use super::call::{Call, Noted, Start, TokenAnswer, connector, credential, major, readings, triggered_name};
 use super::decimal::scaled;
 use super::json::Object;
 use super::{signed, time};
@@ -162,13 +162,7 @@ pub(super) fn start(credential: &Credential, connector: Option<ConnectorId>) -> 
 
 /// The call that orders a message.
 pub(super) fn trigger(message: Triggered, connector: Option<ConnectorId>) -> (&'static str, Value) {
-    let name = match message {
-        Triggered::Boot => "BootNotification",
-        Triggered::Heartbeat => "Heartbeat",
-        Triggered::MeterValues => "MeterValues",
-        Triggered::Status => "StatusNotification",
-    };
-    let mut payload = json!({"requestedMessage": name});
+    let mut payload = json!({"requestedMessage": triggered_name(message)});
     if let Some(connector) = connector {
         payload["connectorId"] = connector.0.into();
     }

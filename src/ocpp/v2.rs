@@ -1,7 +1,7 @@
 //! OCPP 2.0.1, edition 3, and 2.1, edition 1: what chargers call, and what they are answered.
 
 use super::Version;
-use super::call::{Call, Event, EventKind, Noted, TokenAnswer, connector, credential, major, readings};
+use super::call::{Call, Event, EventKind, Noted, TokenAnswer, connector, credential, major, readings, triggered_name};
 use super::json::Object;
 use super::{signed, time};
 use crate::billing::meter_signature::ReadingContext;
@@ -218,13 +218,7 @@ pub(super) fn start(
 
 /// The call that orders a message.
 pub(super) fn trigger(message: Triggered, connector: Option<ConnectorId>) -> (&'static str, Value) {
-    let name = match message {
-        Triggered::Boot => "BootNotification",
-        Triggered::Heartbeat => "Heartbeat",
-        Triggered::MeterValues => "MeterValues",
-        Triggered::Status => "StatusNotification",
-    };
-    let mut payload = json!({"requestedMessage": name});
+    let mut payload = json!({"requestedMessage": triggered_name(message)});
     if let Some(connector) = connector {
         // A status is asked for by connector: each EVSE of the gate has one, the first.
         payload["evse"] = match message {

@@ -1,66 +1,21 @@
 //! One connection of the load generator: many sessions, as few instructions per reading as the protocol allows.
 
 use super::LoadSettings;
+use super::stage::{BACKLOG_MAX, Board, Left, Line, POWER, QUANTUM, Stage, micros};
 use crate::message::{
     Channel, ChargerHello, Code, ConnectorInfo, FromCharger, Received, SessionMark, StartSession, ToCharger,
 };
 use crate::payment::{Credential, CredentialKind};
 use crate::sim::pace::Pace;
-use crate::sim::pipe::{Dialler, Pipe, PipeEvent};
+use crate::sim::pipe::{Pipe, PipeEvent};
 use crate::units::{ChargerId, ConnectorId, Energy, MeterReading, Power, SessionKey, Timestamp};
 use crate::wire::{ChargerClientLink, MeterValues};
-use hdrhistogram::Histogram;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
-
-/// What all lines do now.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Stage {
-    /// Connect, open sessions.
-    Opening,
-    /// Send readings.
-    Running { start: Instant, end: Instant },
-    /// Drop the connection, come back with whatever is open, and send one reading of every session.
-    Storm { since: Instant },
-    /// Close.
-    Over,
-}
-
-/// What all lines add to.
-pub(super) struct Board {
-    pub live: AtomicU64,
-    pub refused: AtomicU64,
-    pub sent: AtomicU64,
-    pub acknowledged: AtomicU64,
-    pub disconnects: AtomicU64,
-    /// Lines that reconnected after the storm.
-    pub returned: AtomicU64,
-    /// Dials that failed in the storm, and were repeated.
-    pub redials: AtomicU64,
-    pub latencies: Mutex<Histogram<u64>>,
-    pub last_error: Mutex<Option<String>>,
-}
-
-impl Board {
-    pub fn new() -> Board {
-        let latencies = Histogram::new_with_bounds(1, 120_000_000, 3).expect("bounds that a histogram can have");
-        Board {
-            live: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            acknowledged: AtomicU64::new(0),
-            disconnects: AtomicU64::new(0),
-            returned: AtomicU64::new(0),
-            redials: AtomicU64::new(0),
-            latencies: Mutex::new(latencies),
-            last_error: Mutex::new(None),
-        }
-    }
-}
 
 /// A session, in a few bytes: there may be millions.
 #[derive(Clone, Copy)]
@@ -110,24 +65,8 @@ pub(super) struct LoadLine {
     returned: bool,
 }
 
-/// Why a line left its connection.
-pub(super) enum Left {
-    /// All is over.
-    Over,
-    /// To come back at once.
-    Storm,
-}
-
 /// Starts that all lines together have unanswered at most, and at least one per line.
 const STARTS_IN_FLIGHT: usize = 4_096;
-/// Bytes that may wait for the gate.
-pub(super) const BACKLOG_MAX: usize = 256 * 1_024;
-/// Interval at which a fully loaded line checks its sessions, so that readings share records.
-pub(super) const QUANTUM: Duration = Duration::from_millis(2);
-/// After a dial that failed.
-pub(super) const REDIAL: Duration = Duration::from_millis(50);
-/// What every session draws.
-pub(super) const POWER: Power = Power::from_milliwatts(11_000_000);
 const POWER_MAX: Power = Power::from_milliwatts(22_000_000);
 
 impl LoadLine {
@@ -171,31 +110,9 @@ impl LoadLine {
             returned: false,
         }
     }
+}
 
-    pub async fn run(mut self, dialler: Dialler, board: Arc<Board>, mut stages: watch::Receiver<Stage>) {
-        let mut outcome = match dialler.dial().await {
-            Ok(stream) => self.serve(Pipe::new(stream), &board, &mut stages).await,
-            Err(error) => Err(error.to_string()),
-        };
-        while let Ok(Left::Storm) = outcome {
-            outcome = match dialler.dial().await {
-                Ok(stream) => {
-                    self.returning = true;
-                    self.serve(Pipe::new(stream), &board, &mut stages).await
-                }
-                Err(_) => {
-                    board.redials.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(REDIAL).await;
-                    Ok(Left::Storm)
-                }
-            };
-        }
-        if let Err(error) = outcome {
-            board.disconnects.fetch_add(1, Ordering::Relaxed);
-            *board.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        }
-    }
-
+impl Line for LoadLine {
     async fn serve(
         &mut self,
         mut pipe: Pipe,
@@ -268,6 +185,12 @@ impl LoadLine {
         }
     }
 
+    fn come_back(&mut self) {
+        self.returning = true;
+    }
+}
+
+impl LoadLine {
     fn channel(&self, charger: u32) -> Channel {
         if self.site { Channel(charger + 1) } else { Channel::ZERO }
     }
@@ -489,8 +412,4 @@ impl LoadLine {
         let place = key.0.checked_sub(self.key_base).and_then(|place| usize::try_from(place).ok())?;
         self.sessions.get_mut(place)
     }
-}
-
-pub(super) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -7,6 +7,7 @@
 mod line;
 mod ocpp;
 mod page;
+mod stage;
 
 pub use page::html;
 
@@ -14,9 +15,10 @@ use crate::sim::pace::Pace;
 use crate::sim::pipe::Dialler;
 use crate::units::ChargerId;
 use hdrhistogram::Histogram;
-use line::{Board, LoadLine, Stage};
+use line::LoadLine;
 use ocpp::OcppLoadLine;
 use serde::{Deserialize, Serialize};
+use stage::{Board, Stage, run};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -178,12 +180,12 @@ impl Load {
                 Speech::Ocpp => {
                     let number = counts.first().map_or(0, |range| range.start);
                     let line = OcppLoadLine::new(number, &load.settings, &pace);
-                    tokio::spawn(line.run(peer.dialler, board, stages))
+                    tokio::spawn(run(line, peer.dialler, board, stages))
                 }
                 speech @ (Speech::Charger | Speech::Site) => {
                     let (site, settings) = (speech == Speech::Site, (&load.settings, lines));
                     let line = LoadLine::new(peer.chargers.clone(), counts, site, settings, &pace);
-                    tokio::spawn(line.run(peer.dialler, board, stages))
+                    tokio::spawn(run(line, peer.dialler, board, stages))
                 }
             };
             load.tasks.push(task);

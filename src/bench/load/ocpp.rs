@@ -1,16 +1,16 @@
 //! One connection of the load generator that speaks OCPP 1.6: one charger with one session, and one MeterValues for each reading.
 
 use super::LoadSettings;
-use super::line::{BACKLOG_MAX, Board, Left, POWER, QUANTUM, REDIAL, Stage, micros};
+use super::stage::{BACKLOG_MAX, Board, Left, Line, POWER, QUANTUM, Stage, micros};
 use crate::limits;
 use crate::sim::pace::Pace;
-use crate::sim::pipe::{Dialler, Pipe, PipeEvent};
+use crate::sim::pipe::{Pipe, PipeEvent};
 use crate::transport::websocket::{End, Incoming, WebSocket};
 use crate::units::Timestamp;
 use serde_json::Value;
 use std::collections::VecDeque;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -65,31 +65,9 @@ impl OcppLoadLine {
             text: String::new(),
         }
     }
+}
 
-    pub async fn run(mut self, dialler: Dialler, board: Arc<Board>, mut stages: watch::Receiver<Stage>) {
-        let mut outcome = match dialler.dial().await {
-            Ok(stream) => self.serve(Pipe::new(stream), &board, &mut stages).await,
-            Err(error) => Err(error.to_string()),
-        };
-        while let Ok(Left::Storm) = outcome {
-            outcome = match dialler.dial().await {
-                Ok(stream) => {
-                    self.returning = true;
-                    self.serve(Pipe::new(stream), &board, &mut stages).await
-                }
-                Err(_) => {
-                    board.redials.fetch_add(1, Ordering::Relaxed);
-                    tokio::time::sleep(REDIAL).await;
-                    Ok(Left::Storm)
-                }
-            };
-        }
-        if let Err(error) = outcome {
-            board.disconnects.fetch_add(1, Ordering::Relaxed);
-            *board.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        }
-    }
-
+impl Line for OcppLoadLine {
     async fn serve(
         &mut self,
         mut pipe: Pipe,
@@ -175,6 +153,12 @@ impl OcppLoadLine {
         }
     }
 
+    fn come_back(&mut self) {
+        self.returning = true;
+    }
+}
+
+impl OcppLoadLine {
     /// Sends every reading that is due, while few are under way, and returns when the next one is.
     fn tick(
         &mut self,
