@@ -101,6 +101,9 @@ pub const OCPP_FORWARDED_CALL_TIMEOUT: TimeSpan = TimeSpan::from_secs(10);
 /// Texts that may wait for the management system behind the gate, for each charger.
 pub const OCPP_FORWARDED_WAITING: usize = 64;
 
+/// Parts of a call of an OCPP charger about an archived session: as many readings as its longest message has room for.
+pub const LATE_REPORTS_MAX: usize = 4_096;
+
 /// How long after the order to stop a session an OCPP charger is ordered again.
 pub const OCPP_STOP_AGAIN: TimeSpan = TimeSpan::from_secs(10);
 

@@ -9,7 +9,7 @@ use crate::billing::invoice::{Issued, Request, RequestNumbers, SeriesFamily};
 use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
 use crate::message::{ChargerOrder, SessionName, Ticket, ToCharger};
 use crate::payment::{self, Answer, CallbackId, Capabilities, Notification, Operation, Ordinal, Payment};
-use crate::session::{self, StopReason};
+use crate::session::{self, Command, StopReason};
 use crate::units::{AccountId, Amount, ChargerId, Energy, OpId, PartitionId, PaymentId, ProcessorId, SessionId};
 
 /// Something that happened outside of the shard, other than a charger's message.
@@ -88,7 +88,7 @@ pub struct FundsQuery {
     pub is_alone: bool,
 }
 
-/// The end of a call of a charger about a session that was archived.
+/// A call of a charger about a session that was archived with an estimate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LateFence {
     /// The charger.
@@ -96,7 +96,9 @@ pub struct LateFence {
     /// Its call.
     pub ticket: Ticket,
     /// The session, as the call names it.
-    pub name: SessionName,
+    pub name: Option<SessionName>,
+    /// What the call reports, in its order.
+    pub commands: Vec<Command>,
 }
 
 /// An input that its shard did not get.

@@ -10,14 +10,15 @@ use crate::account::Account;
 use crate::accounting::posting::PartitionBooks;
 use crate::billing::invoice::{Requests, Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
+use crate::limits::LATE_REPORTS_MAX;
 use crate::payment::known_processor::KnownProcessors;
-use crate::session::{Event, Metered};
+use crate::session::{Command, Event, Metered};
 use crate::stored::stored;
 use crate::tariff::Tariff;
 use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, SessionKey, TariffHash};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -54,6 +55,8 @@ pub struct Partition {
     pub settlements: Register,
     /// The number of the next event of live sessions whose chargers count them, as far as this process has seen any.
     next_events: HashMap<SessionId, u32>,
+    /// Reports about archived sessions, by charger, until the calls are whole that they are parts of.
+    late_reports: HashMap<Slot, (SessionId, VecDeque<Command>)>,
     /// The last number that it gave a session of a charger without numbers; 0: none.
     pub last_number: u64,
     /// The snapshot that is being taken of it, if one is.
@@ -130,6 +133,7 @@ impl Partition {
             processors: KnownProcessors::default(),
             settlements: Register::default(),
             next_events: HashMap::new(),
+            late_reports: HashMap::new(),
             last_number: 0,
             snapping: None,
         }
@@ -226,6 +230,24 @@ impl Partition {
         let skipped = sequence > *next;
         *next = (*next).max(sequence.saturating_add(1));
         skipped
+    }
+
+    /// Keeps a charger's report about an archived session until the call is whole that it is a part of. Registers are totals, so
+    /// of too many reports the oldest is dispensable.
+    pub fn keep_late(&mut self, charger: Slot, session: SessionId, command: Command) {
+        let (of, kept) = self.late_reports.entry(charger).or_insert((session, VecDeque::new()));
+        if *of != session {
+            (*of, *kept) = (session, VecDeque::new());
+        }
+        if kept.len() >= LATE_REPORTS_MAX {
+            kept.pop_front();
+        }
+        kept.push_back(command);
+    }
+
+    /// The kept reports of a charger about an archived session.
+    pub fn take_late(&mut self, charger: Slot) -> Option<(SessionId, VecDeque<Command>)> {
+        self.late_reports.remove(&charger)
     }
 
     /// The cell of an account, if there is one.

@@ -168,6 +168,8 @@ struct Scene {
     whole_batches: usize,
     /// What was archived; `None`: there is no archive.
     archive: Option<std::collections::BTreeMap<SessionId, (crate::session::Session, Box<str>)>>,
+    /// Questions for which the archive has no room yet.
+    archive_full: usize,
     /// Inputs that are lost between partitions.
     loses: fn(&Output) -> bool,
 }
@@ -223,6 +225,7 @@ impl Scene {
             next_callback: 1,
             whole_batches: 0,
             archive: None,
+            archive_full: 0,
             loses: |_| false,
         };
         scene.shard.resume(now);
@@ -272,6 +275,7 @@ impl Scene {
                 Output::Callback { callback, refused, .. } => self.callbacks.push((callback, refused)),
                 Output::Archive(id) => self.archived(id),
                 Output::ReceiptAgain(..) => {}
+                Output::LoadArchived(..) if self.archive_full > 0 => self.archive_full -= 1,
                 Output::LoadArchived(id, waiting_input) => {
                     let found = self.archive.as_ref().and_then(|archive| archive.get(&id)).cloned();
                     self.take(match found {

@@ -39,6 +39,7 @@ pub(in crate::node) fn hello(
     let hosted = partition.chargers.get_mut(slot)?;
     hosted.set_numbering(hello.numbering);
     let before = hosted.set_link(Some(link));
+    partition.take_late(slot);
     let hosted = partition.chargers.get(slot)?;
     let listed = |key: SessionKey| hello.sessions.iter().any(|mark| mark.session == key);
     // A charger whose sessions the gate numbers lists none.

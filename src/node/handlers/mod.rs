@@ -20,6 +20,7 @@ mod archive;
 mod charger_orders;
 pub(super) mod chargers;
 pub(super) mod documents;
+mod late;
 mod payments;
 mod processors;
 pub(super) mod sessions;
@@ -65,7 +66,7 @@ pub(in crate::node) fn take(delivery: &mut Delivery<'_>, partition: &mut Partiti
             sessions::deliver_by_id(delivery, partition, session, Command::StopBy(reason))
         }
         Input::Late(session, command) => sessions::deliver_by_id(delivery, partition, session, *command),
-        Input::LateFence(_, fence) => unnumbered::late_fence(delivery, partition, &fence),
+        Input::LateFence(session, fence) => late::take(delivery, partition, session, *fence),
         Input::Review(session, order, reply) => unpaid::order(delivery, partition, session, order, reply),
         Input::OrderMoney(payment, order, reply) => payments::order(delivery, partition, payment, order, reply),
         Input::Archived(session) => archive::archived(partition, &session),

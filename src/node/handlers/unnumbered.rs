@@ -3,7 +3,7 @@
 //! How beginnings are recognised is the charger's ([`crate::charger::recognise`]), where a reading belongs the session's.
 
 use super::starts::{Admitted, Refused};
-use super::{chargers, sessions, starts, unpaid};
+use super::{chargers, late, sessions, starts, unpaid};
 use crate::billing::meter_signature::{Judged, MeterKey};
 use crate::charger::{self, Charger, Description, Mark, PastSession, Recognised};
 use crate::journal::RecordKind;
@@ -14,7 +14,7 @@ use crate::node::codes;
 use crate::node::delivery::Delivery;
 use crate::node::fact;
 use crate::node::hosted::Slot;
-use crate::node::input::{FundsQuery, Input, LateFence};
+use crate::node::input::FundsQuery;
 use crate::node::output::Output;
 use crate::node::partition::Partition;
 use crate::node::reply::Ordered;
@@ -61,7 +61,13 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
         }
         Unnumbered::Restarted => left(delivery, partition, slot, None),
         Unnumbered::Event { session, sequence, is_offline } => {
-            let Some(cell) = live_cell(partition, slot, &session) else { return };
+            let Some(cell) = live_cell(partition, slot, &session) else {
+                // Whether a number is missing is not known of a session that is not live.
+                if is_offline && let Some(past) = late::archived_estimate(partition, slot, &session) {
+                    partition.keep_late(slot, past, Command::Note(Note::Offline));
+                }
+                return;
+            };
             let Some(id) = partition.sessions.get(cell).map(|hosted| hosted.state().id) else { return };
             let gap = sequence.is_some_and(|sequence| partition.has_skipped(id, sequence));
             for (is_so, note) in [(is_offline, Note::Offline), (gap, Note::Gap)] {
@@ -72,19 +78,21 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
         }
         Unnumbered::Resumed { session } => resumed(delivery, partition, slot, &session),
         Unnumbered::Signed { session, value } => {
-            let Some(cell) = live_cell(partition, slot, &session) else { return };
             let der = partition.chargers.get(slot).and_then(|hosted| hosted.state().meter_key());
             let key = der.and_then(|der| MeterKey::read(der).ok());
             let verification = value.verify(key.as_ref());
-            let judged = Judged { value: *value, verification };
-            sessions::deliver(delivery, partition, cell, Command::Signed(Box::new(judged)));
+            let signed = Command::Signed(Box::new(Judged { value: *value, verification }));
+            match live_cell(partition, slot, &session) {
+                Some(cell) => sessions::deliver(delivery, partition, cell, signed),
+                None => {
+                    let past = late::archived_estimate(partition, slot, &session);
+                    past.into_iter().for_each(|past| partition.keep_late(slot, past, signed.clone()));
+                }
+            }
         }
         Unnumbered::Fence { ticket, session } => {
-            let archived = session.as_ref().and_then(|name| Some((archived_estimate(partition, slot, name)?, name)));
-            if let Some((past, name)) = archived {
-                let fence = LateFence { charger: delivery.charger_ref(slot), ticket, name: name.clone() };
-                let fence = Input::LateFence(past, Box::new(fence));
-                return delivery.queue(Output::LoadArchived(past, Box::new(fence)));
+            if late::fence(delivery, partition, slot, (ticket, session.as_ref())) {
+                return;
             }
             let bill = session.and_then(|session| bill(partition, slot, &session));
             answer(delivery, slot, Answer::Passed { ticket, bill });
@@ -128,22 +136,6 @@ pub(super) fn open_session(
     let hosted = partition.sessions.get(cell);
     let name = hosted.and_then(|hosted| hosted.state().origin.as_ref()?.name.clone());
     answer(delivery, slot, Answer::Open { session, name });
-}
-
-/// The session of this name, where it was archived with an estimate: what is reported of it is fetched for.
-fn archived_estimate(partition: &Partition, slot: Slot, name: &SessionName) -> Option<SessionId> {
-    let state = partition.chargers.get(slot)?.state();
-    let key = key_of(state, name)?;
-    let past = state.past_session(key)?.session;
-    let is_estimate = state.begun().any(|begun| begun.key == key && begun.estimated);
-    (is_estimate && state.open_session(key).is_none() && partition.find_session(past).is_none()).then_some(past)
-}
-
-/// What came before the end of a call about an archived session is recorded by now.
-pub(super) fn late_fence(delivery: &mut Delivery<'_>, partition: &Partition, fence: &LateFence) {
-    let LateFence { charger, ticket, name } = fence;
-    let bill = bill(partition, charger.slot, name);
-    answer(delivery, charger.slot, Answer::Passed { ticket: *ticket, bill });
 }
 
 /// The cell of the session of this name, where it is live.
@@ -443,10 +435,7 @@ fn for_named(
     match partition.find_session(past.session) {
         Some(cell) => sessions::deliver(delivery, partition, cell, command),
         // Only an estimate is corrected: nothing else can follow, and the archive is not opened for it.
-        None if estimated => {
-            let late = Input::Late(past.session, Box::new(command));
-            delivery.queue(Output::LoadArchived(past.session, Box::new(late)));
-        }
+        None if estimated => partition.keep_late(slot, past.session, command),
         None => {}
     }
 }
@@ -465,7 +454,7 @@ fn mark_of(begin: &Begin, fingerprint: &str) -> Mark {
 }
 
 /// The number of the session that a message names: of an open one before one that is over.
-fn key_of(charger: &Charger, name: &SessionName) -> Option<SessionKey> {
+pub(super) fn key_of(charger: &Charger, name: &SessionName) -> Option<SessionKey> {
     let known = |key: &SessionKey| charger.open_session(*key).is_some() || charger.past_session(*key).is_some();
     let at = |connector: ConnectorId| charger.open.iter().find(|open| open.connector == connector).map(|open| open.key);
     match name {
@@ -492,7 +481,7 @@ fn key_of(charger: &Charger, name: &SessionName) -> Option<SessionKey> {
 }
 
 /// What a session costs, where it was admitted and is live.
-fn bill(partition: &Partition, slot: Slot, name: &SessionName) -> Option<Bill> {
+pub(super) fn bill(partition: &Partition, slot: Slot, name: &SessionName) -> Option<Bill> {
     let charger = partition.chargers.get(slot)?.state();
     let key = key_of(charger, name)?;
     let id = charger.open_session(key).map(|open| open.session);

@@ -355,7 +355,10 @@ fn compare_transactions(world: &mut World) {
         if !closed().any(|(_, closed)| closed.suspects > 0 || closed.energy == energy) {
             let found: Vec<_> = known.into_iter().flatten().filter_map(|id| archived(world, *id)).collect();
             let stories: Vec<_> = found.iter().map(story).collect();
-            wrong.push(format!("L22: {charger}: {ended:?} was acknowledged, and the sessions are {stories:?}"));
+            let closed: Vec<_> = closed().collect();
+            wrong.push(format!(
+                "L22: {charger}: {ended:?} was acknowledged, and the sessions are {stories:?} {closed:?}"
+            ));
         }
         let is_total = |total: i64| {
             closed().any(|(id, closed)| {

@@ -195,6 +195,19 @@ fn a_session_that_was_offline_says_so_13() {
     assert_eq!((station.flags(0), station.flags(1)), (vec!["offline"], vec![]));
 }
 
+/// A call of which all that it reports is in the shard before the archive answers.
+fn whole_call(station: &mut Station, payload: &Value) -> Vec<Value> {
+    let (mut messages, mut reply) = (Vec::new(), Vec::new());
+    let text = json!([2, "late", "TransactionEvent", payload]).to_string();
+    station.link.receive(text.as_bytes(), station.scene.now, &mut messages, &mut reply).unwrap();
+    for Received { message, .. } in messages {
+        station.scene.shard.on_charger_message(station.scene.link, message, station.scene.now).unwrap();
+    }
+    station.scene.settle();
+    station.deliver(Vec::new(), &mut reply);
+    station.sort_out(reply)
+}
+
 #[test]
 fn what_comes_late_for_an_archived_session_is_recorded_before_it_is_answered_01() {
     let mut scene = Scene::new();
@@ -211,16 +224,11 @@ fn what_comes_late_for_an_archived_session_is_recorded_before_it_is_answered_01(
     let ended = json!({"eventType": "Ended", "timestamp": station.now(), "triggerReason": "EVDeparted", "seqNo": 2,
         "transactionInfo": {"transactionId": "tx"}, "meterValue": [{"timestamp": station.now(),
         "sampledValue": [{"value": 3_000}]}]});
-    // All that a call reports is in the shard before the archive answers.
-    let (mut messages, mut reply) = (Vec::new(), Vec::new());
-    let text = json!([2, "late", "TransactionEvent", ended]).to_string();
-    station.link.receive(text.as_bytes(), station.scene.now, &mut messages, &mut reply).unwrap();
-    for Received { message, .. } in messages {
-        station.scene.shard.on_charger_message(station.scene.link, message, station.scene.now).unwrap();
-    }
-    station.scene.settle();
-    station.deliver(Vec::new(), &mut reply);
-    let answers = station.sort_out(reply);
+    // An archive without room takes no part of a call: there is no answer, and the charger repeats all of it.
+    station.scene.archive_full = 1;
+    assert_eq!(whole_call(&mut station, &ended), Vec::<Value>::new());
+    let mut station = station.reconnects();
+    let answers = whole_call(&mut station, &ended);
     assert_eq!(answers[0]["totalCost"].to_string(), "0.28", "{answers:?}");
     station.calls("TransactionEvent", &ended);
     let (archived, _) = station.scene.archive.as_ref().unwrap().values().next().unwrap();
