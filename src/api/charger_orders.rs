@@ -100,6 +100,7 @@ fn carry_out(views: &Views, charger: &ChargerId, order: ChargerOrder) -> Result<
             Err(Refused::conflict(format!("charger {charger} refuses the order: {status}")))
         }
         Ok(Ordered::Charger(OrderOutcome::NotPossible(why)) | Ordered::Declined(why)) => Err(Refused::conflict(why)),
+        Ok(Ordered::NoCharger) => Err(Refused::not_found(format!("there is no charger {charger}"))),
         Ok(Ordered::Charger(OrderOutcome::Unanswered)) | Err(_) => Err(Refused::no_answer(format!(
             "charger {charger} has not answered; it may carry out the order all the same"
         ))),

@@ -228,9 +228,17 @@ fn ordered(directory: &Directory, payment: PaymentId, order: MoneyOrder) -> Resu
             Err(Refused::conflict(format!("{rejection} (refusal {})", rejection.number())))
         }
         (Ok(Ordered::NoSession), _) => Err(Refused::not_found(format!("there is no session {payment}"))),
-        (Ok(Ordered::Done(_) | Ordered::Refused(_) | Ordered::Ruled(_) | Ordered::Noted | Ordered::Charger(_)), _) => {
-            Err(Refused::failed("a session answered as if it were an account"))
-        }
+        (
+            Ok(
+                Ordered::Done(_)
+                | Ordered::Refused(_)
+                | Ordered::Ruled(_)
+                | Ordered::Noted
+                | Ordered::NoCharger
+                | Ordered::Charger(_),
+            ),
+            _,
+        ) => Err(Refused::failed("a session answered as if it were an account")),
         (Err(_), MoneyOrder::RefundTo(total)) => {
             let total = total.major();
             Err(Refused::no_answer(format!(

@@ -551,6 +551,7 @@ fn hand_over(
             | Ordered::MoneyRefused(_)
             | Ordered::Ruled(_)
             | Ordered::NoSession
+            | Ordered::NoCharger
             | Ordered::Noted
             | Ordered::Charger(_),
         ) => Err(Refused::failed("an account answered as if it were a session")),

@@ -6,14 +6,16 @@ use super::answers::{ORDER, QuarantineOrdered};
 use super::orders::{TIMEOUT, running};
 use super::refused::Refused;
 use super::views::{Unanswered, Views};
+use crate::account::account_processor;
 use crate::accounting::archive_record::ArchiveRecord;
+use crate::actors::directory::Directory;
 use crate::node::input::{Input, ReviewOrder};
 use crate::node::query;
 use crate::node::reply::Ordered;
 use crate::session::{Order, Review, Ruled, Ruling, Session};
 use crate::tariff::Tariff;
 use crate::units::shape::described;
-use crate::units::{AccountId, Energy, SessionId};
+use crate::units::{AccountId, Energy, ProcessorId, SessionId};
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -92,6 +94,9 @@ fn decide(views: &Views, id: SessionId, order: ReviewOrder, dry_run: bool) -> Re
         Err(_) if session.is_ended_orphan() => None,
         review => Some(review.map_err(Refused::conflict)?),
     };
+    if let ReviewOrder::Release { account, .. } = &order {
+        check_payer(directory, &session, review, account.as_ref())?;
+    }
     let kept = session.kept_energy().map(Energy::kwh);
     let mut document = QuarantineOrdered {
         schema: ORDER.to_owned(),
@@ -127,6 +132,39 @@ fn decide(views: &Views, id: SessionId, order: ReviewOrder, dry_run: bool) -> Re
         }
     }
     Ok(document)
+}
+
+/// Whether an order to bill names a payer who can pay: a dry run is refused where the order would be.
+fn check_payer(
+    directory: &Directory,
+    session: &Session,
+    review: Option<Review>,
+    account: Option<&AccountId>,
+) -> Result<(), Refused> {
+    let (id, asked) = (session.id, account.and_then(account_processor));
+    let payer = session.paid_by().map(|payer| {
+        let account = payer.as_str().strip_prefix(ProcessorId::OF_ACCOUNTS).map(|account| format!("account {account}"));
+        account.unwrap_or_else(|| format!("processor {payer}"))
+    });
+    let is_other = asked.as_ref().is_some_and(|asked| session.paid_by() != Some(asked));
+    match review {
+        Some(Review::Done(_)) if is_other => {
+            let payer = payer.unwrap_or_else(|| "no account".to_owned());
+            Err(Refused::conflict(format!("session {id} was decided on before, and is paid by {payer}")))
+        }
+        Some(Review::Billed { .. }) if !session.is_unpaid() && is_other => {
+            let payer = payer.unwrap_or_else(|| "its driver".to_owned());
+            Err(Refused::conflict(format!("session {id} is paid by {payer}: leave `account` out")))
+        }
+        Some(Review::Billed { .. }) if session.is_unpaid() && account.is_none() => {
+            let links = directory.node_config().credentials.links();
+            match session.fingerprint.mark().and_then(|mark| links.find(mark)) {
+                Some(_) => Ok(()),
+                None => Err(Refused::conflict(session.no_payer())),
+            }
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What was decided, in one word.

@@ -110,6 +110,10 @@ struct Document {
 /// [`CliError`] with its exit code: an argument, a file or an answer of the gate cannot be used.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let interrupts = Interrupts::new().map_err(CliError::failed)?;
+    if args.ocpp_forward.is_some() && args.ocpp.is_none() && args.ocpp_tls.is_none() {
+        let why = "--ocpp-forward passes on what chargers at --ocpp or --ocpp-tls send: name one of them, too";
+        return Err(CliError::new(Exit::Usage, why));
+    }
     let power_max = Power::from_watts(i64::from(args.ocpp_power) * 1_000).expect("the argument is bounded");
     let settings = DemoSettings {
         directory: args.dir.clone(),

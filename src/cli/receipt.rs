@@ -5,7 +5,10 @@ use super::output::GOOD;
 use super::{CliError, Exit, Output};
 use crate::api::{ChargerRow, SessionSheet};
 use crate::billing::{PublicKey, SignatureError, SignedReceipt, verify_receipt};
+use crate::units::visible;
 use crate::web::segment;
+use std::borrow::Cow;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 /// The largest receipt that is read, in bytes.
@@ -72,7 +75,10 @@ impl Show {
             "charger": charger, "values": sheet.signed_values, "meter_key": key,
         });
         give(output, &document, |out| {
-            sheet.signed_values.iter().try_for_each(|value| writeln!(out, "{}", value.data))
+            // Verbatim for a file or a program; on a terminal what a charger sent must not steer it.
+            let is_terminal = io::stdout().is_terminal();
+            let shown = |data| if is_terminal { visible(data) } else { Cow::Borrowed(data) };
+            sheet.signed_values.iter().try_for_each(|value| writeln!(out, "{}", shown(&*value.data)))
         })?;
         Ok(Exit::Ok)
     }

@@ -100,6 +100,8 @@ pub enum Ordered {
     Ruled(session::Ruled),
     /// There is no such session, neither live nor archived.
     NoSession,
+    /// There is no charger of this id.
+    NoCharger,
     /// The order about a processor is a fact now, or was one already.
     Noted,
     /// What becomes of an order to a charger.

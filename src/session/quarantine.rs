@@ -12,10 +12,10 @@ use super::{
     Command, Context, Decision, Effect, Ended, Event, Metered, Route, Session, Stage, StopReason, money, unnumbered,
 };
 use crate::limits::REGISTER_MAX;
-use crate::payment::Credential;
+use crate::payment::{Credential, Hold};
 use crate::stored::stored;
 use crate::tariff::{Slices, Tariff};
-use crate::units::{Amount, Cost, Energy, MeterReading, SessionId, Timestamp};
+use crate::units::{Amount, Cost, Energy, MeterReading, ProcessorId, SessionId, Timestamp};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -144,6 +144,14 @@ pub enum NotReviewed {
     /// No energy that could be billed is known.
     #[error("the readings that were not believed show no energy: name how much is to be billed (--kwh)")]
     NoEnergy,
+    /// More than what is kept.
+    #[error("{asked} kWh are more than what is kept for review: {kept} kWh", asked = .asked.kwh().normalize(), kept = .kept.kwh().normalize())]
+    TooMuch {
+        /// The energy of the order.
+        asked: Energy,
+        /// The energy that is kept.
+        kept: Energy,
+    },
     /// The energy or its price is beyond what can be computed.
     #[error("that much energy cannot be priced")]
     Unpriceable,
@@ -185,6 +193,16 @@ impl Cause {
 impl Session {
     /// How the credential of a session is shown that has none which can be read.
     pub const NO_CREDENTIAL: &str = "none";
+
+    /// Why its energy cannot be billed to the credential that was presented, where no account is linked to that.
+    pub fn no_payer(&self) -> String {
+        format!("no account pays for {}: name one (--account), or link it", self.fingerprint)
+    }
+
+    /// Where the money of the session was requested last: a processor, or an account.
+    pub fn paid_by(&self) -> Option<&ProcessorId> {
+        self.payment.holds().last().map(Hold::processor)
+    }
 
     /// Whether it was opened for a report that named no session.
     pub fn is_orphan(&self) -> bool {
@@ -284,10 +302,15 @@ impl Session {
 
     fn released(&self, energy: Option<Energy>, tariff: &Tariff, zone: &TimeZone) -> Result<Released, NotReviewed> {
         let kept = self.kept_energy().ok_or(NotReviewed::NothingKept)?;
-        let energy = energy.unwrap_or(kept);
-        if energy <= Energy::ZERO {
+        let asked = energy.unwrap_or(kept);
+        if asked <= Energy::ZERO {
             return Err(NotReviewed::NoEnergy);
         }
+        // Where no energy is known an operator names it.
+        if kept > Energy::ZERO && asked > kept {
+            return Err(NotReviewed::TooMuch { asked, kept });
+        }
+        let energy = asked;
         let meter = &self.meter;
         let billed = if self.is_unpaid() { Energy::ZERO } else { meter.energy() };
         let at = meter.suspect.as_ref().map_or(meter.at, |suspect| suspect.at.max(meter.at));

@@ -566,6 +566,7 @@ fn open_accounts(directory: &Arc<Directory>, first: u64, accounts: &[DemoAccount
                 | Ordered::MoneyRefused(_)
                 | Ordered::Ruled(_)
                 | Ordered::NoSession
+                | Ordered::NoCharger
                 | Ordered::Noted
                 | Ordered::Charger(_),
             ) => {}

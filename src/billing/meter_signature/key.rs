@@ -2,7 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::agreement::{self, Algorithm, ECDH_P256, ECDH_P384, EphemeralPrivateKey, UnparsedPublicKey};
 use ring::digest::{SHA256, digest};
+use ring::rand::SystemRandom;
 
 /// The public key of a meter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,9 @@ pub enum MeterKeyError {
     /// A key of another kind.
     #[error("wanted a key of an elliptic curve; this one is of another algorithm")]
     NoCurve,
+    /// Its point is on no curve: a digit is wrong.
+    #[error("the point of this key is not on its curve: a part of it was changed or mistyped")]
+    OffCurve,
     /// Longer than a key is.
     #[error("a public key has at most {MAX} bytes, and this has {0}")]
     TooLong(usize),
@@ -118,7 +123,13 @@ impl MeterKey {
             _ if is_of(&P384_PREFIX, P384_POINT) => (Curve::P384, P384_PREFIX.len()),
             _ => (Curve::Other, der.len()),
         };
-        Ok(MeterKey { der: der.into(), curve, point })
+        let key = MeterKey { der: der.into(), curve, point };
+        let is_on_curve = match curve {
+            Curve::P256 => is_point(&ECDH_P256, key.point()),
+            Curve::P384 => is_point(&ECDH_P384, key.point()),
+            Curve::Other => true,
+        };
+        if is_on_curve { Ok(key) } else { Err(MeterKeyError::OffCurve) }
     }
 
     /// The key in DER.
@@ -145,6 +156,12 @@ impl MeterKey {
     }
 }
 
+/// Whether a point is on its curve. An agreement with a key that is used once checks it; its secret is random and decides nothing.
+fn is_point(curve: &'static Algorithm, point: &[u8]) -> bool {
+    let once = EphemeralPrivateKey::generate(curve, &SystemRandom::new());
+    once.and_then(|once| agreement::agree_ephemeral(once, &UnparsedPublicKey::new(curve, point), |_| ())).is_ok()
+}
+
 /// The content of the element of this tag at the front, and what follows it.
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (first, rest) = der.split_first()?;
@@ -162,6 +179,15 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::super::ocmf::tests::Meter;
     use super::*;
+
+    #[test]
+    fn a_key_with_a_wrong_digit_is_refused() {
+        for meter in [Meter::p256(), Meter::p384()] {
+            let mut der = meter.key().der().to_vec();
+            *der.last_mut().unwrap() ^= 1;
+            assert_eq!(MeterKey::read(&der), Err(MeterKeyError::OffCurve));
+        }
+    }
 
     #[test]
     fn a_key_is_read_however_it_is_handed_over() {

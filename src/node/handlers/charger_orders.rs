@@ -10,6 +10,7 @@ use crate::node::delivery::Delivery;
 use crate::node::hosted::Slot;
 use crate::node::partition::Partition;
 use crate::node::reply::{Ordered, ReplyTo};
+use crate::node::session::HostedSession;
 use crate::units::ChargerId;
 
 /// Passes an order to its charger, if it can be carried out.
@@ -19,6 +20,9 @@ pub(super) fn order(
     (charger, order): (ChargerId, ChargerOrder),
     reply: ReplyTo,
 ) {
+    if partition.find_charger(&charger).is_none() {
+        return delivery.reply(Some(reply), Ordered::NoCharger);
+    }
     match receiver(delivery, partition, &charger, &order) {
         Ok(slot) => delivery.send(slot, ToCharger::Order { number: reply.into(), order: Box::new(order) }),
         Err(why) => delivery.reply(Some(reply), Ordered::Declined(why.into())),
@@ -56,9 +60,14 @@ fn receiver(
     }
     if let ChargerOrder::Start { connector, credential } = order {
         let at = |open: &&charger::OpenSession| connector.is_none_or(|connector| open.connector == connector);
-        let all_occupied =
-            connector.is_some() || hosted.state().described.connectors.len() <= hosted.state().open.len();
-        if let Some(open) = hosted.state().open.iter().find(at).filter(|_| all_occupied) {
+        // A start that was refused, and of which no energy was reported, occupies nothing.
+        let gives = |open: &&charger::OpenSession| {
+            let session = open.cell.get().and_then(|cell| partition.sessions.get(cell)).map(HostedSession::state);
+            session.is_none_or(|session| !session.is_unpaid() || session.is_orphan() || session.kept_energy().is_some())
+        };
+        let open = || hosted.state().open.iter().filter(gives);
+        let all_occupied = connector.is_some() || hosted.state().described.connectors.len() <= open().count();
+        if let Some(open) = open().find(at).filter(|_| all_occupied) {
             return Err(format!(
                 "connector {} of charger {charger} is occupied by session {}",
                 open.connector, open.session

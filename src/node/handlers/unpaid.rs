@@ -309,7 +309,7 @@ fn review(
     match session.review(&order, hosted.tariff(), hosted.zone()).map_err(|why| why.to_string())? {
         Review::Done(_) => Ok(()),
         Review::Billed { .. } if session.is_unpaid() && matches!(order, Order::Release { by: None, .. }) => {
-            Err(format!("no account pays for {}: name one (--account), or link it", session.fingerprint))
+            Err(session.no_payer())
         }
         Review::Billed { .. } | Review::Unbilled => {
             sessions::deliver(delivery, partition, cell, Command::Rule(order));

@@ -81,8 +81,13 @@ impl Access {
     pub fn principal(&self, headers: &HeaderMap, now: Timestamp) -> Option<(Principal, Shown)> {
         let mut sent = headers.get_all(header::AUTHORIZATION).iter();
         if let Some(value) = sent.next() {
-            let bearer = value.to_str().ok()?.strip_prefix("Bearer ").filter(|_| sent.next().is_none())?;
-            return Some((self.by_token(&sha256(bearer), now)?, Shown::Token));
+            let (scheme, token) = value.to_str().ok()?.split_once(' ').filter(|_| sent.next().is_none())?;
+            // The name of a scheme has no case (RFC 9110, 11.1).
+            let is_bearer = scheme.eq_ignore_ascii_case("Bearer");
+            return is_bearer
+                .then(|| self.by_token(&sha256(token.trim_start()), now))
+                .flatten()
+                .map(|it| (it, Shown::Token));
         }
         let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let named = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -239,6 +244,10 @@ mod tests {
         let bearer = headers(&[("authorization", &format!("Bearer {}", created.token))]);
         let (principal, shown) = access.principal(&bearer, at(1)).unwrap();
         assert_eq!((principal.role, shown), (Role::Operator, Shown::Token));
+        let lower = headers(&[("authorization", &format!("bearer {}", created.token))]);
+        assert!(access.principal(&lower, at(1)).is_some());
+        let basic = headers(&[("authorization", &format!("Basic {}", created.token))]);
+        assert!(access.principal(&basic, at(1)).is_none());
         let sign_in = || {
             let code = access.link(principal.clone(), at(1)).unwrap();
             headers(&[("cookie", &format!("{COOKIE}={}", access.sign_in(&code, at(1)).unwrap()))])

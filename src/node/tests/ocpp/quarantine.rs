@@ -195,6 +195,42 @@ fn what_is_kept_is_billed_once_by_an_order_and_never_by_itself_17() {
 }
 
 #[test]
+fn a_refused_start_without_energy_leaves_its_connector_to_a_remote_start() {
+    use crate::message::ChargerOrder;
+    use crate::payment::{Credential, CredentialKind};
+    let order = |station: &mut Station| {
+        let credential = Credential { kind: CredentialKind::Rfid, token: b"ACCT-0001".as_slice().into() };
+        let order = ChargerOrder::Start { connector: Some(ConnectorId(1)), credential };
+        let charger = crate::units::ChargerId::new("CP-1").unwrap();
+        station.scene.take(Input::OrderCharger(Box::new((charger, order)), ReplyTo::NONE));
+        station.pass(0);
+        std::mem::take(&mut station.ordered).into_iter().map(|(action, _)| action).collect::<Vec<_>>()
+    };
+    let mut station = Station::new(Version::V16);
+    let at = station.now();
+    let (transaction, _) = station.start("NOBODY", 1_000, &at);
+    assert_eq!(order(&mut station), ["RemoteStartTransaction"]);
+    station.pass(60);
+    station.values(transaction, "1200", None);
+    station.ordered.clear();
+    assert_eq!(order(&mut station), Vec::<String>::new(), "it gives energy: the connector is occupied");
+}
+
+#[test]
+fn no_more_is_billed_than_what_is_kept_05() {
+    let mut station = Station::new(Version::V16);
+    let at = station.now();
+    let (transaction, _) = station.start("NOBODY", 1_000, &at);
+    station.pass(600);
+    station.stop(transaction, 2_000);
+    station.release(0, Some(1_001), Some("ACCT-0001"));
+    assert_eq!((station.kept_wh(), station.owed(0)), (vec![Some(1_000)], 0), "more than what is kept");
+    station.release(0, Some(600), Some("ACCT-0001"));
+    assert_eq!((station.kept_wh(), station.owed(0)), (vec![None], 8));
+    assert_eq!(station.sessions()[0].paid_by().map(|payer| payer.as_str()), Some("account:ACCT-0001"));
+}
+
+#[test]
 fn what_is_dropped_is_never_billed_05() {
     let mut station = Station::new(Version::V16);
     let at = station.now();
