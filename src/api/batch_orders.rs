@@ -6,13 +6,13 @@ use super::object::objects;
 use super::orders::known_processor;
 use super::refused::Refused;
 use super::views::Views;
-use crate::billing::reconciliation::LineKind;
 use crate::billing::reconciliation::register::{Line, Part};
+use crate::billing::reconciliation::{LineKind, SettlementLine};
 use crate::host::wall_clock;
 use crate::limits::{SETTLEMENT_LINES_MAX, SETTLEMENT_LINES_PER_PART, SETTLEMENT_TEXT_MAX};
 use crate::units::screen::screen_reference;
 use crate::units::shape::described;
-use crate::units::{ProcessorId, Timestamp};
+use crate::units::{Currency, ProcessorId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 described! {
@@ -68,6 +68,21 @@ pub struct BatchLine {
     /// The amount paid out.
     pub net: i64,
 }
+}
+
+impl BatchLine {
+    /// Of a line that was read, in a batch of this currency.
+    pub fn of(line: &SettlementLine, batch: Currency) -> BatchLine {
+        BatchLine {
+            kind: line.kind,
+            operation: line.operation.map(|id| id.to_string()),
+            reference: line.reference.as_deref().map(str::to_owned),
+            currency: (line.gross.currency != batch).then(|| line.gross.currency.code().to_owned()),
+            gross: line.gross.minor,
+            fee: line.fee.minor,
+            net: line.net.minor,
+        }
+    }
 }
 
 described! {

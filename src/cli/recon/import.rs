@@ -93,7 +93,7 @@ impl Import {
                 last,
                 at: self.at.to_rfc3339(),
                 currency: self.currency.code().to_owned(),
-                lines: lines.iter().map(|found| line(found, self.currency)).collect(),
+                lines: lines.iter().map(|found| BatchLine::of(found, self.currency)).collect(),
                 new_processor: self.new_processor,
             })
         };
@@ -248,17 +248,5 @@ impl Answer<'_> {
                 writeln!(out, "  {BAD}extra{BAD:#}    line {line}  {named}  {currency} {gross}: {why}, in suspense")
             }
         }
-    }
-}
-
-fn line(line: &SettlementLine, batch: Currency) -> BatchLine {
-    BatchLine {
-        kind: line.kind,
-        operation: line.operation.map(|id| id.to_string()),
-        reference: line.reference.as_deref().map(str::to_owned),
-        currency: (line.gross.currency != batch).then(|| line.gross.currency.code().to_owned()),
-        gross: line.gross.minor,
-        fee: line.fee.minor,
-        net: line.net.minor,
     }
 }
