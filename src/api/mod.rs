@@ -32,6 +32,7 @@ mod resources;
 mod review;
 mod sessions;
 mod settled;
+mod tariffs;
 mod timeline;
 mod views;
 
@@ -68,5 +69,6 @@ pub use sessions::{FLAGS, Filter, Newest, OperationRow, SESSION_STATES, SessionR
 pub use settled::{
     BatchPlace, BatchRow, DiffersRow, ExtraRow, GRACE, LinePlace, Report, SettledRow, SettledSummary, SettledView,
 };
+pub use tariffs::{TariffFinding, TariffHour, TariffPrice, TariffPriceLine, TariffRow, TariffSession, TariffSheet};
 pub use timeline::TimelineRow;
 pub use views::{Gathered, TIMEOUT, Unanswered, Views, ask_all};

@@ -10,7 +10,7 @@ use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
 use crate::message::Code;
 use crate::node::snapshot_policy::SnapshotPolicy;
-use crate::node::tariff_assignment::{TariffAssignment, TariffResolver};
+use crate::node::tariff_assignment::{ListedTariff, TariffAssignment, TariffResolver};
 use crate::tariff::{BookError, BookErrors, Finding, TariffBook};
 use crate::transport::files::{FileError, make_private_folder, read_certificates, read_secret, write_whole};
 use crate::transport::identity;
@@ -243,6 +243,19 @@ impl TariffResolver for Tariffs {
 
     fn site(&self, charger: &ChargerId) -> Option<SiteId> {
         self.config.site_of(charger).map(|site| site.id.clone())
+    }
+
+    fn listed(&self) -> Vec<ListedTariff> {
+        let tariffs = self.book.tariffs().map(|tariff| {
+            let assigned = self.config.assignments.iter().filter(|assignment| assignment.tariff == *tariff.id());
+            let mut chargers: Vec<String> = assigned.map(|assignment| assignment.chargers.to_string()).collect();
+            if self.config.tariffs.default.as_ref() == Some(tariff.id()) {
+                chargers.push("all others".to_owned());
+            }
+            let zone_name = self.config.tariffs.time_zone.as_str().into();
+            ListedTariff { tariff: tariff.clone(), chargers, zone_name }
+        });
+        tariffs.collect()
     }
 }
 

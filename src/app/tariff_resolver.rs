@@ -1,7 +1,7 @@
 //! Which tariff applies where.
 
 use crate::message::Code;
-use crate::node::tariff_assignment::{TariffAssignment, TariffResolver};
+use crate::node::tariff_assignment::{ListedTariff, TariffAssignment, TariffResolver};
 use crate::tariff::Tariff;
 use crate::units::{ChargerId, ConnectorId, Timestamp};
 use jiff::tz::TimeZone;
@@ -49,5 +49,14 @@ impl TariffResolver for Assigned {
         let longest = self.rules.iter().filter(fits).max_by_key(|(prefix, _)| prefix.len());
         let (_, tariff) = longest.ok_or(Code::NoTariff)?;
         Ok(TariffAssignment { tariff: tariff.clone(), zone: self.zone.clone(), zone_name: self.zone_name.clone() })
+    }
+
+    fn listed(&self) -> Vec<ListedTariff> {
+        let rules = self.rules.iter().map(|(prefix, tariff)| ListedTariff {
+            tariff: tariff.clone(),
+            chargers: vec![format!("{prefix}*")],
+            zone_name: self.zone_name.clone(),
+        });
+        rules.collect()
     }
 }

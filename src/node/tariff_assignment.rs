@@ -19,6 +19,22 @@ pub trait TariffResolver: Send + Sync {
     fn site(&self, _charger: &ChargerId) -> Option<SiteId> {
         None
     }
+
+    /// Every tariff, with the chargers that it is assigned to.
+    fn listed(&self) -> Vec<ListedTariff> {
+        Vec::new()
+    }
+}
+
+/// A tariff and where it is assigned.
+#[derive(Clone, Debug)]
+pub struct ListedTariff {
+    /// The tariff.
+    pub tariff: Arc<Tariff>,
+    /// Patterns of chargers' ids; empty: it is assigned to none.
+    pub chargers: Vec<String>,
+    /// The time zone in which its hours are shown, as an IANA name.
+    pub zone_name: Box<str>,
 }
 
 /// What applies at a connector.
@@ -56,5 +72,10 @@ impl TariffAssignments {
     /// The site of a charger, where it has one.
     pub fn site(&self, charger: &ChargerId) -> Option<SiteId> {
         self.0.load().site(charger)
+    }
+
+    /// Every tariff, with the chargers that it is assigned to.
+    pub fn listed(&self) -> Vec<ListedTariff> {
+        self.0.load().listed()
     }
 }
