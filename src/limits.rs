@@ -362,6 +362,11 @@ pub const CONSOLE_BODY_MAX: TimeSpan = TimeSpan::from_secs(10);
 pub const CONSOLE_HEAD_BYTES: usize = 16 * 1024;
 /// The body: a part of a settlement batch with long references.
 pub const CONSOLE_BODY_BYTES: usize = 512 * 1024;
+/// The form of a page with a settlement file: longer ones are imported by the command line.
+pub const CONSOLE_FILE_BYTES: usize = 8 << 20;
+
+/// Longest session that the console prices by a tariff.
+pub const TARIFF_SESSION_MAX: TimeSpan = TimeSpan::from_secs(7 * 24 * 3_600);
 
 /// Requests for readiness and for metrics that may wait for the current one.
 pub const PROBES_WAITING: usize = 32;

@@ -32,6 +32,8 @@ pub mod installation {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+#[doc = include_str!("console.md")]
+pub mod console {}
 #[doc = include_str!("api.md")]
 pub mod api {}
 #[doc = include_str!("events.md")]

@@ -9,12 +9,12 @@ use crate::api::{
     AccountRow, AccountSheet, BatchRow, BatchView, BooksSummary, ChargerRow, DiffersRow, ExportFormat, ExtraRow, FLAGS,
     Figures, Filter, GRACE, HoldRow, HoldSheet, InvoiceRow, LineRow, OperationListRow, OperationSheet, Page, Paged,
     ProcessorRow, ProcessorSheet, ReceiptRow, Report, SESSION_STATES, SeriesRow, SessionRow, SessionSheet, SettledRow,
-    SettledSummary, TrialRow, hold_id, not_another,
+    SettledSummary, TariffPrice, TariffRow, TariffSession, TariffSheet, TrialRow, hold_id, not_another,
 };
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::verify_receipt;
 use crate::host::wall_clock;
-use crate::units::{AccountId, OpId, ProcessorId, TimeSpan};
+use crate::units::{AccountId, Energy, OpId, ProcessorId, TimeSpan};
 
 type Asked<G> = Result<G, Problem>;
 
@@ -203,6 +203,34 @@ pub(super) fn ledger_export(call: &Call<'_>) -> Asked<Plain> {
     };
     let since = call.time("since")?;
     Ok(Plain("text/plain; charset=utf-8", call.views.export(format, since)?))
+}
+
+pub(super) fn tariffs(call: &Call<'_>) -> Asked<List<TariffRow>> {
+    Ok(List { schema: "tariff-list/1", items: call.views.tariffs(wall_clock()), next: None })
+}
+
+pub(super) fn tariff(call: &Call<'_>) -> Asked<Sheet<TariffSheet>> {
+    Ok(Sheet(call.views.tariff(call.text("id"), wall_clock())?))
+}
+
+pub(super) fn tariff_price(call: &Call<'_>) -> Asked<Sheet<TariffPrice>> {
+    let minutes = |name| Ok::<_, Problem>(TimeSpan::from_secs(60 * i64::from(call.number::<u32>(name)?.unwrap_or(0))));
+    let energy = match call.parameter("kwh") {
+        None => Energy::ZERO,
+        Some(text) => text
+            .trim()
+            .parse()
+            .ok()
+            .and_then(Energy::from_kwh)
+            .ok_or_else(|| Problem::usage("kwh: wanted an energy in kWh, such as 20 or 7.5").about("kwh"))?,
+    };
+    let session = TariffSession {
+        start: call.time("start")?.unwrap_or_else(wall_clock),
+        energy,
+        lasts: minutes("minutes")?,
+        idle: minutes("idle_minutes")?,
+    };
+    Ok(Sheet(call.views.tariff_price(call.text("id"), &session)?))
 }
 
 pub(super) fn audit(call: &Call<'_>) -> Asked<List<AuditRow>> {

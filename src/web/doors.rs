@@ -1,7 +1,7 @@
 //! Signing in and out, and the tokens of the API.
 
 use super::access::{
-    Access, COOKIE, Created, LINK_LIFE, Principal, Role, Shown, TokenError, TokenRow, TokenWish, same_origin,
+    Access, COOKIE, Created, LINK_LIFE, Principal, Role, TokenError, TokenRow, TokenWish, same_origin,
 };
 use super::gives::{List, Sheet};
 use super::problem::Problem;
@@ -10,20 +10,21 @@ use crate::host::wall_clock;
 use crate::units::shape::described;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// Addresses beside the API, for browsers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Door {
-    /// The first page.
-    Home,
     /// A link that signs in.
     In,
     /// The end of a sign-in.
     Out,
 }
+
+/// What a browser that is not signed in is told.
+pub(super) const SIGN_IN: &str = "`wattstile console login` prints a link with which a browser signs in";
 
 /// How long a browser keeps the cookie, in seconds; the gate ends the sign-in by itself.
 const COOKIE_SECS: u32 = 12 * 3_600;
@@ -31,7 +32,6 @@ const COOKIE_SECS: u32 = 12 * 3_600;
 /// The door at an address.
 pub(super) fn find(method: &Method, path: &str) -> Option<Door> {
     match (method, path) {
-        (&Method::GET, "/") => Some(Door::Home),
         (&Method::GET, "/login") => Some(Door::In),
         (&Method::POST, "/logout") => Some(Door::Out),
         _ => None,
@@ -47,13 +47,8 @@ impl Door {
     /// Answers a request.
     ///
     /// # Errors
-    /// 401 for a link that does not work, and for the first page without a sign-in; 403 for a sign-out from elsewhere.
-    pub fn answer(
-        self,
-        access: &Access,
-        head: &Parts,
-        principal: Option<(Principal, Shown)>,
-    ) -> Result<Response, Problem> {
+    /// 401 for a link that does not work; 403 for a sign-out from elsewhere.
+    pub fn answer(self, access: &Access, head: &Parts) -> Result<Response, Problem> {
         match self {
             Door::In => {
                 let query = head.uri.query().unwrap_or_default();
@@ -65,13 +60,12 @@ impl Door {
                 same_origin(&head.method, &head.headers)?;
                 access.sign_out(&head.headers);
                 let cleared = [(header::SET_COOKIE, set_cookie(head, "", 0))];
-                Ok((StatusCode::NO_CONTENT, cleared).into_response())
-            }
-            Door::Home => {
-                let (principal, _) = principal.ok_or_else(|| {
-                    Problem::new(401, "`wattstile console login` prints a link with which a browser signs in")
-                })?;
-                Ok(home(&principal))
+                // A browser that sent a form shows the page that comes after it.
+                Ok(if super::pages::wants_page(&head.headers) {
+                    (cleared, Redirect::to("/")).into_response()
+                } else {
+                    (StatusCode::NO_CONTENT, cleared).into_response()
+                })
             }
         }
     }
@@ -82,18 +76,6 @@ fn set_cookie(head: &Parts, value: &str, seconds: u32) -> String {
     let by_tls = head.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
     let secure = if by_tls { "; Secure" } else { "" };
     format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
-}
-
-fn home(principal: &Principal) -> Response {
-    let Principal { name, role } = principal;
-    // A name of a token has no character that HTML would read.
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>wattstile</title><h1>wattstile</h1>\
-         <p>Signed in as {name}, role {role}.</p><p><a href=\"/api/v1/figures\">Figures</a>, \
-         <a href=\"/api/v1/sessions\">sessions</a>.</p></html>\n"
-    );
-    let policy = "default-src 'none'; frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store")], Html(page)).into_response()
 }
 
 described! {

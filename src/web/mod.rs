@@ -10,6 +10,7 @@
 //! by [`get`], where no gate runs.
 
 pub mod access;
+mod asking;
 pub mod audit;
 mod connections;
 mod documents;
@@ -20,6 +21,7 @@ mod gives;
 mod hosts;
 mod openapi;
 mod orders;
+mod pages;
 mod paging;
 mod parameters;
 mod path;

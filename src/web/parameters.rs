@@ -60,6 +60,10 @@ parameters! {
     TYPES: "types", Kind::Text, "Only events of these types, with commas between; `capture.*` stands for all that begin so.";
     EVENTS_AFTER: "after", Kind::Text, "The `cursor` of the last event, or `now`; without it, the oldest event of the log.";
     FOLLOW: "follow", Kind::OneOf(&["true", "false"]), "`false`: a page as JSON Lines; else a stream of server-sent events.";
+    START: "start", Kind::Time, "When the session begins; now without it.";
+    KWH: "kwh", Kind::Text, "Its energy in kWh.";
+    MINUTES: "minutes", Kind::Whole, "How long it lasts, in minutes.";
+    IDLE_MINUTES: "idle_minutes", Kind::Whole, "How much of that, at its end, no energy flows, in minutes.";
     WIDTH: "width", Kind::Whole, "Columns of the text.";
     EXPORT: "format", Kind::OneOf(&["hledger", "beancount", "csv"]), "The program that reads it; `hledger` without it.";
 }

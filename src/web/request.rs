@@ -7,6 +7,10 @@ use super::webhooks::Webhooks;
 use crate::api::Views;
 use crate::units::Timestamp;
 use crate::units::shape::described;
+use crate::units::visible;
+use axum::extract::Query;
+use axum::http::Uri;
+use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -165,6 +169,43 @@ impl<'a> Call<'a> {
         let body = if self.body.trim_ascii().is_empty() { b"{}" } else { self.body };
         crate::api::object::parse(body).map_err(Problem::from)
     }
+}
+
+/// The `Idempotency-Key` of an order.
+///
+/// # Errors
+/// 400 for one that is no text, or is there twice.
+pub(super) fn idempotency_key(head: &Parts) -> Result<Option<String>, Problem> {
+    let mut keys = head.headers.get_all("idempotency-key").iter();
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(None),
+        (Some(key), None) => {
+            let text = key.to_str().map_err(|_| Problem::usage("the Idempotency-Key is not text"))?;
+            // As a structured header the key stands in quotation marks.
+            let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            Ok(Some(bare.unwrap_or(text).to_owned()))
+        }
+        (Some(_), Some(_)) => Err(Problem::usage("the Idempotency-Key is there twice")),
+    }
+}
+
+/// What stands behind the question mark.
+///
+/// # Errors
+/// 400 for text that cannot be read, and for a parameter that is there twice.
+pub(super) fn parameters(uri: &Uri) -> Result<BTreeMap<String, String>, Problem> {
+    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
+        return Err(Problem::usage("what stands behind the question mark cannot be read"));
+    };
+    let mut query: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in pairs {
+        if let Some((name, _)) = query.get_key_value(&name) {
+            let shown: String = visible(name).chars().take(32).collect();
+            return Err(Problem::usage(format!("the parameter `{shown}` is there twice")));
+        }
+        query.insert(name, value);
+    }
+    Ok(query)
 }
 
 #[cfg(test)]

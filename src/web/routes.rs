@@ -3,8 +3,8 @@
 use super::access::{Principal, Roles};
 use super::gives::{Gives, MediaOf, Plain, ShapeOf, gives_of, ordered_of, takes_of};
 use super::parameters::{
-    ACCOUNT, AFTER, BATCH, CHARGER, EVENTS_AFTER, EXPORT, FLAG, FOLLOW, FORMAT, GRACE_HOURS, ID, KIND, LIMIT, PREFIX,
-    PROCESSOR, Parameter, Q, SERIES, SINCE, SITE, STATE, TYPES, UNTIL, WIDTH,
+    ACCOUNT, AFTER, BATCH, CHARGER, EVENTS_AFTER, EXPORT, FLAG, FOLLOW, FORMAT, GRACE_HOURS, ID, IDLE_MINUTES, KIND,
+    KWH, LIMIT, MINUTES, PREFIX, PROCESSOR, Parameter, Q, SERIES, SINCE, SITE, START, STATE, TYPES, UNTIL, WIDTH,
 };
 use super::path::canonical;
 use super::problem::Problem;
@@ -12,8 +12,10 @@ use super::request::{Answer, Call, Request};
 use super::{documents, doors, events, orders, path, webhook_orders};
 use crate::api::Views;
 use crate::limits::{CONSOLE_BODY_BYTES, SETTLEMENT_PREVIEW_BYTES_MAX};
+use crate::units::shape::Shapes;
 use axum::http::Method;
 use matchit::Router;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -307,6 +309,14 @@ pub(super) static ROUTES: &[Route] = &[
     query!("/api/v1/ledger/accounts", documents::ledger_accounts, TRIAL, "The accounts of the books"),
     query!("/api/v1/ledger/trial-balance", documents::ledger_accounts, TRIAL, "The accounts of the books"),
     query!("/api/v1/ledger/export", documents::ledger_export, &[EXPORT, SINCE], "The books for another program"),
+    query!("/api/v1/tariffs", documents::tariffs, &[FORMAT], "Tariffs in force, and where they are assigned"),
+    query!("/api/v1/tariffs/{id}", documents::tariff, &[], "One tariff: its text in words, findings, and its week"),
+    query!(
+        "/api/v1/tariffs/{id}/price",
+        documents::tariff_price,
+        &[START, KWH, MINUTES, IDLE_MINUTES],
+        "What a session would cost"
+    ),
     order!(
         "/api/v1/keys/reload",
         Roles::ADMIN,
@@ -481,6 +491,16 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Found, Problem> {
             Err(Problem::method(&allowed.join(", ")))
         }
     }
+}
+
+/// The schema of the body of an order.
+///
+/// # Errors
+/// 404 where there is no such order.
+pub(super) fn body_shape(method: &Method, path: &str, shapes: &mut Shapes) -> Result<Value, Problem> {
+    let pattern = find(method, path)?.pattern;
+    let route = ROUTES.iter().find(|route| route.pattern == pattern && route.action.methods().contains(method));
+    route.and_then(|route| route.takes).map(|takes| takes(shapes)).ok_or_else(Problem::nothing_there)
 }
 
 /// Addresses of the API before it had versions are those of version 1.

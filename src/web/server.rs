@@ -2,25 +2,26 @@
 //! where it is configured, a listener for probes that answers only health and metrics, to all clients.
 
 use super::access::{Access, COMMAND_LINE, Principal, Role, Shown, TOKENS_FILE, Tokens, same_origin, secret};
-use super::audit::{AUDIT_FILE, Order, Trail, carry_out};
+use super::asking::{self, Asking};
+use super::audit::{AUDIT_FILE, Order, Trail};
 use super::connections::{self, Asked};
 use super::doors;
 use super::events::{self, Streams};
 use super::hosts::Hosts;
+use super::pages;
 use super::problem::Problem;
 use super::prometheus;
-use super::request::{Answer, Call, Over};
-use super::routes::{self, Action, Found, Ordering, Pin as Pinned, Probe};
+use super::request::{Answer, Call, Over, idempotency_key, parameters};
+use super::routes::{self, Action, Found, Ordering, Probe};
 use super::webhooks::{WebhookSettings, Webhooks};
 use crate::api::Views;
 use crate::host::{Durability, cannot_listen, replace_file, wall_clock};
 use crate::limits;
 use crate::metrics::{Collector, Exporter, READY};
-use crate::units::{visible, visible_json};
+use crate::units::visible_json;
 use axum::body::{Body, to_bytes};
-use axum::extract::Query;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Body as _, Incoming};
 use ring::digest::{SHA256, digest};
@@ -334,9 +335,12 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     }
     let found = routes::find(&head.method, head.uri.path());
     let principal = shared.access.principal(&head.headers, wall_clock());
-    let bytes_max = match &found {
+    let page = pages::find(&head.method, head.uri.path());
+    let bytes_max = match (&found, &page) {
         // Only authorized clients may send more than a usual order has.
-        Ok(Found { action: Action::Order(_, ordering), .. }) if principal.is_some() => ordering.bytes_max,
+        _ if principal.is_none() => limits::CONSOLE_BODY_BYTES,
+        (Ok(Found { action: Action::Order(_, ordering), .. }), _) => ordering.bytes_max,
+        (_, Ok(page)) => page.bytes_max(),
         _ => limits::CONSOLE_BODY_BYTES,
     };
     let text = format!("the body has more than {bytes_max} bytes, or is broken");
@@ -355,11 +359,44 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     if let Ok(Found { action: Action::Probe(asked), .. }) = found {
         return probe(&shared, asked).await;
     }
+    let is_page = pages::wants_page(&head.headers);
+    let shown =
+        |problem: Problem| if is_page { pages::refused(&problem, &head.headers) } else { problem.into_response() };
     if let Some(door) = doors::find(&head.method, head.uri.path()) {
-        return door.answer(&shared.access, &head, principal).unwrap_or_else(Problem::into_response);
+        return door.answer(&shared.access, &head).unwrap_or_else(shown);
+    }
+    if let Some(asset) = pages::asset(head.uri.path()).filter(|_| head.method == Method::GET) {
+        return asset.response(&head.headers);
     }
     if !head.uri.path().starts_with("/api/") {
-        return found.map_or_else(|problem| problem, |_| Problem::nothing_there()).into_response();
+        let page = match page {
+            Ok(page) => page,
+            Err(problem) => return shown(problem),
+        };
+        let Some((principal, shown_by)) = principal else {
+            return shown(Problem::new(401, doors::SIGN_IN));
+        };
+        let permitted = if shown_by == Shown::Cookie { same_origin(&head.method, &head.headers) } else { Ok(()) };
+        if let Err(problem) = permitted {
+            return shown(problem);
+        }
+        if shared.views.get().is_none() {
+            return shown(shared.not_yet());
+        }
+        let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else {
+            return shown(Problem::new(503, "too many questions at once; ask again"));
+        };
+        let answered = tokio::task::spawn_blocking(move || {
+            let views = shared.views.get().ok_or_else(|| shared.not_yet())?;
+            let (access, trail, webhooks) = (&shared.access, shared.trail.get(), shared.webhooks.get());
+            let over = Over { access, trail, webhooks, address: shared.address, principal: &principal };
+            Ok(pages::serve(&page, &Asking { views, over, from }, &head, &body))
+        });
+        let failed = |_| Err(Problem::internal("the page could not be made"));
+        let answered = answered.await.unwrap_or_else(failed);
+        drop(room);
+        drop(asked_at);
+        return answered.unwrap_or_else(Problem::into_response);
     }
     // Without the token it stays unknown which addresses of the API there are.
     let Some((principal, shown)) = principal else {
@@ -385,10 +422,10 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     }
     let asked = found.and_then(|found| {
         let query = parameters(&head.uri)?;
-        let handler = found.handler(&query)?.ok_or_else(Problem::nothing_there)?;
-        Ok((handler, found, query))
+        found.handler(&query)?.ok_or_else(Problem::nothing_there)?;
+        Ok((found, query))
     });
-    let (handler, found, query) = match asked {
+    let (found, query) = match asked {
         Ok(asked) => asked,
         Err(problem) => return problem.into_response(),
     };
@@ -414,15 +451,9 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
         let (access, trail, address) = (&shared.access, shared.trail.get(), shared.address);
         let webhooks = shared.webhooks.get();
         let over = Over { access, trail, webhooks, address, principal: &principal };
-        let call = Call { views, over: Some(over), named: found.named, query: &query, body: &body };
-        match (found.action, shared.trail.get()) {
-            (Action::Order(_, Ordering { pin, .. }), Some(trail)) if pin != Pinned::Question => {
-                let key = idempotency_key(&head)?;
-                let path = head.uri.path();
-                carry_out(trail, &Order { principal: &principal, from, path, key: key.as_deref(), pin, handler }, call)
-            }
-            _ => handler(&call).map(|answer| (answer, false)),
-        }
+        let key = if matches!(found.action, Action::Order(..)) { idempotency_key(&head)? } else { None };
+        let asked = asking::Asked { path: head.uri.path(), query: &query, body: &body, key: key.as_deref() };
+        Asking { views, over, from }.carry(found, asked)
     });
     let answered = answered.await;
     drop(room);
@@ -440,21 +471,6 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     }
 }
 
-/// The `Idempotency-Key` of an order.
-fn idempotency_key(head: &Parts) -> Result<Option<String>, Problem> {
-    let mut keys = head.headers.get_all("idempotency-key").iter();
-    match (keys.next(), keys.next()) {
-        (None, _) => Ok(None),
-        (Some(key), None) => {
-            let text = key.to_str().map_err(|_| Problem::usage("the Idempotency-Key is not text"))?;
-            // As a structured header the key stands in quotation marks.
-            let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-            Ok(Some(bare.unwrap_or(text).to_owned()))
-        }
-        (Some(_), Some(_)) => Err(Problem::usage("the Idempotency-Key is there twice")),
-    }
-}
-
 /// Whether the one who sent a request may send it.
 fn permitted(found: &Result<Found, Problem>, principal: &Principal, shown: Shown, head: &Parts) -> Result<(), Problem> {
     if shown == Shown::Cookie {
@@ -468,22 +484,6 @@ async fn discard(mut body: Incoming) {
     let frames = async { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {} };
     // It ends when the client closes, or here.
     let _ = tokio::time::timeout(LINGER, frames).await;
-}
-
-/// What stands behind the question mark.
-fn parameters(uri: &Uri) -> Result<BTreeMap<String, String>, Problem> {
-    let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
-        return Err(Problem::usage("what stands behind the question mark cannot be read"));
-    };
-    let mut query: BTreeMap<String, String> = BTreeMap::new();
-    for (name, value) in pairs {
-        if let Some((name, _)) = query.get_key_value(&name) {
-            let shown: String = visible(name).chars().take(32).collect();
-            return Err(Problem::usage(format!("the parameter `{shown}` is there twice")));
-        }
-        query.insert(name, value);
-    }
-    Ok(query)
 }
 
 /// What an answer and its tag are made of.

@@ -8,6 +8,7 @@ mod attack;
 mod bad_files;
 mod books_cli;
 mod console;
+mod console_browser;
 mod console_limits;
 mod data_upgrade;
 mod demo_kill;
