@@ -30,11 +30,12 @@ const fn page(name: &'static str, text: &'static str) -> Page {
 }
 
 /// Every page, in an order in which they can be read.
-const PAGES: [Page; 15] = [
+const PAGES: [Page; 16] = [
     page("architecture", include_str!("../manual/architecture.md")),
     page("glossary", include_str!("../manual/glossary.md")),
     page("installation", include_str!("../manual/installation.md")),
     page("operations", include_str!("../manual/operations.md")),
+    page("console", include_str!("../manual/console.md")),
     page("api", include_str!("../manual/api.md")),
     page("events", include_str!("../manual/events.md")),
     page("certificates", include_str!("../manual/certificates.md")),
