@@ -1,6 +1,8 @@
 //! The console's pages: walked by a real browser over a demonstration that runs, and attacked without one.
 
 use crate::common::{Served, skipped_without};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::fs;
@@ -326,8 +328,28 @@ fn session_adds_up(browser: &Browser, shown: &Shown, id: &str) {
     browser.open(&shown.page(&format!("/receipts/{id}")));
     assert_eq!(decimal(&browser.text("#total")), payable);
     assert_eq!(browser.text(".head .state"), "signature right");
+    prints_on_one_sheet(browser);
     let document = shown.get(&format!("receipts/{id}.json"));
     assert_eq!(decimal(document["receipt"]["total"].as_str().unwrap()), payable);
+}
+
+/// The receipt on paper: one sheet of A4 without the frame of the page.
+fn prints_on_one_sheet(browser: &Browser) {
+    let wish = json!({ "preferCSSPageSize": true, "printBackground": true });
+    let printed = browser.ask("goog/cdp/execute", json!({ "cmd": "Page.printToPDF", "params": wish }));
+    let pdf = STANDARD.decode(printed["data"].as_str().unwrap()).unwrap();
+    let text = String::from_utf8_lossy(&pdf);
+    let sheets = text.matches("/Type /Page").count() - text.matches("/Type /Pages").count();
+    let size = text.split_once("/MediaBox [").map(|(_, rest)| rest.split(']').next().unwrap().to_owned()).unwrap();
+    assert_eq!(sheets, 1, "{size}");
+    assert!(size.contains("594.") && size.contains("841."), "A4: {size}");
+    let shown = "return ['.top', 'nav', 'footer'].map((name) => getComputedStyle(document.querySelector(name)).display).join(' ')";
+    let media = |media: &str| {
+        browser.ask("goog/cdp/execute", json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "media": media } }));
+    };
+    media("print");
+    assert_eq!(browser.script(shown), "none none none");
+    media("");
 }
 
 /// A refund: what it would do, an amount that is mistyped, and the right one.

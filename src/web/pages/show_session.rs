@@ -77,7 +77,10 @@ fn named(line: &Json) -> String {
 fn waterfall(session: &Json, rounding: Decimal) -> String {
     let mut steps: Vec<(String, Decimal)> = Vec::new();
     for line in lines(session) {
-        let name = format!("{} · {}", named(line), text(line, "reason"));
+        let name = match text(line, "reason") {
+            "" => named(line),
+            reason => format!("{} · {reason}", named(line)),
+        };
         let amount = decimal(text(line, "gross"));
         match steps.iter_mut().find(|(known, _)| *known == name) {
             Some((_, sum)) => *sum = sum.saturating_add(amount),
