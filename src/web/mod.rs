@@ -1,8 +1,9 @@
 //! The gate over HTTP: documents and orders of [`api`](crate::api), health and metrics, on listeners of their own.
 //!
 //! ```text
-//!   loopback, token ─▶ server ─▶ routes ─┬─▶ documents, orders ─▶ api
-//!                                        └─▶ probes   /livez, /readyz, /metrics
+//!   loopback, token ──▶ server ─▶ routes ─┬─▶ documents, orders ─▶ api
+//!                                         └─▶ probes   /livez, /readyz, /metrics
+//!   browser, cookie ──▶ server ─▶ pages ──▶ the same documents and orders
 //!   probes_listen ───▶ server ─▶ routes ───▶ probes
 //! ```
 //!
