@@ -33,7 +33,8 @@ pub enum Unnumbered {
         /// The most power that the connector can give.
         power_max: Power,
     },
-    /// The register of a session at one moment. The sequence of the reading is 0: the gate gives it one.
+    /// The register of a session at one moment. The sequence of the reading is [`MeterReading::UNNUMBERED`], or
+    /// [`MeterReading::UNTIMED`]: the gate gives it one.
     Sample {
         /// The session.
         session: SessionName,
@@ -44,7 +45,7 @@ pub enum Unnumbered {
     End {
         /// The session.
         session: SessionName,
-        /// The last reading, with sequence 0; none: the last one that came stands.
+        /// The last reading, without a number as in [`Unnumbered::Sample`]; none: the last one that came stands.
         last: Option<MeterReading>,
         /// Why it ended.
         reason: StopReason,

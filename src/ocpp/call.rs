@@ -187,6 +187,12 @@ pub(super) fn connector(number: Option<i64>) -> Option<ConnectorId> {
     (1..=CONNECTORS_PER_CHARGER).contains(&usize::from(number)).then_some(ConnectorId(number))
 }
 
+/// The register at the time that the charger states.
+pub(super) fn reading(stated: &Stated, register: Energy) -> MeterReading {
+    let sequence = if stated.corrected { MeterReading::UNTIMED } else { MeterReading::UNNUMBERED };
+    MeterReading { sequence, at: stated.at, register, power: None, current: None }
+}
+
 /// The readings of a list of meter values, and the register that is marked as the beginning.
 pub(super) fn readings<'a>(
     values: impl Iterator<Item = Object<'a>>,
@@ -194,11 +200,11 @@ pub(super) fn readings<'a>(
 ) -> (Option<Energy>, Vec<MeterReading>) {
     let (mut first, mut readings) = (None, Vec::new());
     for value in values {
-        let at = time::read(value.text("timestamp"), now).at;
+        let stated = time::read(value.text("timestamp"), now);
         let Sampled { begin, register, power } = meter::read(value.list("sampledValue"));
         first = first.or(begin);
         if let Some(register) = register {
-            readings.push(MeterReading { sequence: 0, at, register, power, current: None });
+            readings.push(MeterReading { power, ..reading(&stated, register) });
         }
     }
     (first, readings)

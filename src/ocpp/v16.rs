@@ -1,13 +1,13 @@
 //! OCPP 1.6J, edition 2: what chargers call, and what they are answered.
 
-use super::call::{Call, Noted, Start, TokenAnswer, connector, credential, major, readings, triggered_name};
+use super::call::{Call, Noted, Start, TokenAnswer, connector, credential, major, reading, readings, triggered_name};
 use super::decimal::scaled;
 use super::json::Object;
 use super::{signed, time};
 use crate::billing::meter_signature::ReadingContext;
 use crate::message::{Bill, Code, ConnectorState, ReceiptNotice, SessionName, StopReason, Triggered};
 use crate::payment::{Credential, CredentialKind};
-use crate::units::{ConnectorId, Energy, MeterReading, SessionKey, Timestamp};
+use crate::units::{ConnectorId, Energy, SessionKey, Timestamp};
 use serde_json::{Value, json};
 
 /// Reads a call.
@@ -37,16 +37,14 @@ pub(super) fn read(action: &str, payload: &Value, now: Timestamp) -> Call {
             let (begin, mut readings) = readings(call.list("meterValue"), now);
             if let (true, Some(register)) = (readings.is_empty(), begin) {
                 let at = call.list("meterValue").next().and_then(|value| value.text("timestamp"));
-                let at = time::read(at, now).at;
-                readings.push(MeterReading { sequence: 0, at, register, power: None, current: None });
+                readings.push(reading(&time::read(at, now), register));
             }
             Call::Readings { session: session(call), readings, signed: signed::values(call.list("meterValue"), None) }
         }
         "StopTransaction" => {
-            let at = stated().at;
             let (_, mut readings) = readings(call.list("transactionData"), now);
             if let Some(register) = register(call, "meterStop") {
-                readings.push(MeterReading { sequence: 0, at, register, power: None, current: None });
+                readings.push(reading(&stated(), register));
             }
             Call::Stop {
                 // It names no connector, so a number that is none names no session.

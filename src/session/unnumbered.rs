@@ -1,7 +1,8 @@
 //! Places of readings that their charger does not number: by time and register.
 //!
 //! A register is a total, so a reading that is older than the last good one and not above it adds nothing: it is a repetition,
-//! or came too late, and changes nothing. Every other one is next. A time that lies before the last good reading while the
+//! or came too late, and changes nothing. So does a lower one whose time is that of its arrival, because the
+//! charger's clock is not set. Every other one is next. A time that lies before the last good reading while the
 //! register has risen is a clock that was set back: the reading counts from when it came.
 
 use super::{Session, Verdict};
@@ -14,7 +15,9 @@ pub(super) fn next(session: &Session, reading: &MeterReading, now: Timestamp) ->
     let repeats = meter.suspect.as_ref().is_some_and(|suspect| same(suspect.at, suspect.register))
         || (same(meter.at, meter.register) && !lacks_register(session))
         || (reading.at < meter.at && reading.register <= meter.register && !lacks_register(session));
-    if repeats {
+    // A lower register is a repetition where the time says nothing.
+    let is_untimed = reading.sequence == MeterReading::UNTIMED;
+    if repeats || (is_untimed && reading.register < meter.register && !lacks_register(session)) {
         return None;
     }
     let at = if reading.at < meter.at { now.max(meter.at) } else { reading.at };

@@ -29,4 +29,13 @@ pub struct MeterReading {
     pub current: Option<Current>,
 }
 
+impl MeterReading {
+    /// Sequence of a reading that its charger does not number, and whose time is the charger's.
+    pub const UNNUMBERED: u32 = 0;
+
+    /// Sequence of a reading that its charger does not number, and whose time is that of its arrival: the charger's clock is not
+    /// set, so a repetition looks later than what it repeats.
+    pub const UNTIMED: u32 = u32::MAX;
+}
+
 stored!(struct MeterReading { 0: sequence, 1: at, 2: register, 3: power, 4: current });

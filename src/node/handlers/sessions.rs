@@ -14,7 +14,7 @@ use crate::node::reference::{SessionRef, TimerTarget};
 use crate::node::replay::charger_fact;
 use crate::node::session::{Deliver, HostedSession};
 use crate::node::session_record;
-use crate::session::{self, Command, Session};
+use crate::session::{self, Command, Session, Stage};
 use crate::units::{Amount, Cost, SessionId, SessionKey};
 
 /// Delivers a command to a session, and carries out what it decided. A credential in it is sealed: the session keeps it.
@@ -52,8 +52,15 @@ pub(super) fn deliver(delivery: &mut Delivery<'_>, partition: &mut Partition, ce
         |event: &session::Event| matches!(event, session::Event::Admitted { .. } | session::Event::Quarantined { .. });
     let adopts = decided.events.iter().any(begins);
     let ends = decided.events.iter().any(|event| matches!(event, session::Event::Ended(_)));
+    // A fact of a closed session outdates its archived record: without another one it would stay in its cell.
+    let is_closed = |hosted: &HostedSession| matches!(hosted.state().stage, Stage::Closed(_));
+    let amended = !decided.events.is_empty() && partition.sessions.get(cell).is_some_and(is_closed);
+    let is_archived = amended && decided.effects.contains(&session::Effect::Archive);
     for effect in decided.effects {
         carry_out(delivery, partition, SessionRef { cell, charger: slot, id, key }, effect);
+    }
+    if amended && !is_archived {
+        archive::archive_if_closed(delivery, partition, id);
     }
     if let Some(deadline) = delivered.deadline
         && partition.sessions.arm(cell, deadline)

@@ -56,8 +56,8 @@ fn chargers_of_every_ocpp_version_charge_and_are_billed_what_they_gave() {
 #[test]
 fn ocpp_chargers_with_the_manners_of_the_field_keep_every_promise() {
     let mut ended = 0;
-    // In the later ones an archive without room comes between an end and its answer.
-    for seed in [201, 217, 220, 242, 260] {
+    // An archive without room, repetitions by a charger without a clock, doubted readings of an archived session.
+    for seed in [217, 220, 260, 379, 399] {
         let report = of_ocpp(seed, 240, 12, Faults::ALL);
         is_good(&report);
         ended += report.ocpp_sessions_ended;

@@ -195,6 +195,23 @@ fn a_session_that_was_offline_says_so_13() {
     assert_eq!((station.flags(0), station.flags(1)), (vec!["offline"], vec![]));
 }
 
+#[test]
+fn readings_repeated_by_a_charger_whose_clock_is_not_set_are_billed_once_12() {
+    let mut station = Station::new(Version::V16);
+    let (transaction, _) = station.start("ACCT-0001", 1_000, "1970-01-01T00:10:00Z");
+    let readings = json!({"connectorId": 1, "transactionId": transaction, "meterValue": [
+        {"timestamp": "1970-01-01T00:15:00Z", "sampledValue": [{"value": "1600"}]},
+        {"timestamp": "1970-01-01T00:20:00Z", "sampledValue": [{"value": "2000"}]}]});
+    for _ in 0..4 {
+        station.pass(300);
+        station.calls("MeterValues", &readings);
+    }
+    station.pass(300);
+    let stop = json!({"transactionId": transaction, "meterStop": 3_000, "timestamp": "1970-01-01T00:35:00Z"});
+    station.calls("StopTransaction", &stop);
+    assert_eq!((station.energy_wh(), station.captured()), (2_000, 28));
+}
+
 /// A call of which all that it reports is in the shard before the archive answers.
 fn whole_call(station: &mut Station, payload: &Value) -> Vec<Value> {
     let (mut messages, mut reply) = (Vec::new(), Vec::new());
