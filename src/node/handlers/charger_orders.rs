@@ -20,11 +20,11 @@ pub(super) fn order(
     (charger, order): (ChargerId, ChargerOrder),
     reply: ReplyTo,
 ) {
-    if partition.find_charger(&charger).is_none() {
+    let Some(slot) = partition.find_charger(&charger) else {
         return delivery.reply(Some(reply), Ordered::NoCharger);
-    }
-    match receiver(delivery, partition, &charger, &order) {
-        Ok(slot) => delivery.send(slot, ToCharger::Order { number: reply.into(), order: Box::new(order) }),
+    };
+    match check(delivery, partition, slot, &order) {
+        Ok(()) => delivery.send(slot, ToCharger::Order { number: reply.into(), order: Box::new(order) }),
         Err(why) => delivery.reply(Some(reply), Ordered::Declined(why.into())),
     }
 }
@@ -42,16 +42,10 @@ pub(super) fn register_meter_key(
     delivery.reply(Some(reply), Ordered::Noted);
 }
 
-/// The charger of an order, or why it cannot carry it out.
-fn receiver(
-    delivery: &Delivery<'_>,
-    partition: &Partition,
-    charger: &ChargerId,
-    order: &ChargerOrder,
-) -> Result<Slot, String> {
-    let slot = partition.find_charger(charger);
-    let known = slot.and_then(|slot| Some((slot, partition.chargers.get(slot)?)));
-    let Some((slot, hosted)) = known else { return Err(format!("charger {charger} is not known here")) };
+/// Whether a charger can carry an order out, or why not.
+fn check(delivery: &Delivery<'_>, partition: &Partition, slot: Slot, order: &ChargerOrder) -> Result<(), String> {
+    let Some(hosted) = partition.chargers.get(slot) else { return Ok(()) };
+    let charger = &hosted.state().id;
     if hosted.link().is_none() {
         return Err(format!("charger {charger} is not connected"));
     }
@@ -77,5 +71,5 @@ fn receiver(
             return Err(format!("the credential would be refused: {}", code.meaning()));
         }
     }
-    Ok(slot)
+    Ok(())
 }
