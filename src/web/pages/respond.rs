@@ -55,7 +55,7 @@ pub(in crate::web) fn wants_page(headers: &HeaderMap) -> bool {
 }
 
 impl Page {
-    /// The response. `visit`: who asks; none: nobody is signed in.
+    /// The response. `visit`: who asks; none: the reader is not signed in.
     pub fn response(&self, tab: &str, visit: Option<&Visit<'_>>, sent: &HeaderMap) -> Response {
         if let Some(address) = &self.elsewhere {
             let location = HeaderValue::from_str(address).unwrap_or(HeaderValue::from_static("/"));

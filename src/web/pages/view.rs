@@ -80,7 +80,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-/// A page as HTML. `visit`: who asks; none: nobody is signed in.
+/// A page as HTML. `visit`: who asks; none: the reader is not signed in.
 pub(super) fn html(page: &Page, tab: &str, visit: Option<&Visit<'_>>) -> Result<String, minijinja::Error> {
     let tabs: Vec<Value> =
         TABS.iter().map(|&(name, address, title)| context! { name, address, title, here => name == tab }).collect();
