@@ -56,6 +56,12 @@ impl Browser {
     }
 
     fn send(method: &str, url: &str, body: Option<Value>) -> Value {
+        let (status, document) = Browser::exchange(method, url, body);
+        assert_eq!(status, 200, "{method} {url}: {document}");
+        document["value"].clone()
+    }
+
+    fn exchange(method: &str, url: &str, body: Option<Value>) -> (u16, Value) {
         let mut answer = match (method, body) {
             ("GET", _) => agent().get(url).call(),
             ("DELETE", _) => agent().delete(url).call(),
@@ -63,9 +69,7 @@ impl Browser {
         }
         .unwrap();
         let status = answer.status().as_u16();
-        let document: Value = answer.body_mut().read_json().unwrap();
-        assert_eq!(status, 200, "{method} {url}: {document}");
-        document["value"].clone()
+        (status, answer.body_mut().read_json().unwrap())
     }
 
     fn ask(&self, path: &str, body: Value) -> Value {
@@ -94,12 +98,33 @@ impl Browser {
         found.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned()
     }
 
-    fn click(&self, selector: &str) {
-        self.ask(&format!("element/{}/click", self.element(selector)), json!({}));
+    /// Clicks what sends a form, and waits for the page that answers: the click itself returns before it.
+    fn submit(&self, selector: &str) {
+        let button = self.element(selector);
+        self.leaving(|| drop(self.ask(&format!("element/{button}/click"), json!({}))));
     }
 
     fn write(&self, selector: &str, text: &str) {
         self.ask(&format!("element/{}/value", self.element(selector)), json!({ "text": text }));
+    }
+
+    /// Does what leads to another page, and waits until that page is whole.
+    fn leaving(&self, act: impl FnOnce()) {
+        self.script("document.documentElement.dataset.left = 'yes'");
+        act();
+        let arrived = "return document.readyState === 'complete' && !document.documentElement.dataset.left";
+        let question = json!({ "script": arrived, "args": [] });
+        let until = Instant::now() + TIMEOUT;
+        loop {
+            // A script that the change of pages interrupts is answered with an error.
+            let url = format!("{}/execute/sync", self.session);
+            let (status, answer) = Browser::exchange("POST", &url, Some(question.clone()));
+            if status == 200 && answer["value"] == true {
+                return;
+            }
+            assert!(Instant::now() < until, "no other page comes: {answer}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What the browser's console shows as an error since it was asked last.
@@ -307,8 +332,8 @@ fn walk_every_page(browser: &Browser, shown: &Shown, id: &str) {
 fn session_adds_up(browser: &Browser, shown: &Shown, id: &str) {
     browser.open(&shown.page("/"));
     browser.write(".search input", &id[..24]);
-    browser.write(".search input", "\u{e007}");
-    shown.until(|_| browser.address().ends_with(&format!("/sessions/{id}")).then_some(()));
+    browser.leaving(|| browser.write(".search input", "\u{e007}"));
+    assert!(browser.address().ends_with(&format!("/sessions/{id}")), "{}", browser.address());
     let rows = browser.script(
         "return [...document.querySelectorAll('#price tbody tr')].map((row) => row.lastElementChild.textContent)
             .concat([...document.querySelectorAll('#price tfoot tr')].slice(1, -1).map((row) => row.lastElementChild.textContent))",
@@ -361,15 +386,15 @@ fn give_back(browser: &Browser, shown: &Shown, id: &str) -> Decimal {
     let (captured, amount) = (of("captured"), decimal("0.50"));
     browser.open(&shown.page(&format!("/sessions/{id}")));
     browser.write("form[action$=refund] input[name=amount]", "0.50");
-    browser.click("form[action$=refund] button");
+    browser.submit("form[action$=refund] button");
     assert!(browser.text("main").contains("Requests to processors"), "{}", browser.text("main"));
     assert_eq!(of("captured"), captured, "a dry run gives nothing back");
     browser.write("input[name=typed]", "5.00");
-    browser.click(".confirm button");
+    browser.submit(".confirm button");
     assert!(browser.text(".notice").contains("Nothing was done"));
     browser.errors();
     browser.write("input[name=typed]", "0.50");
-    browser.click(".confirm button");
+    browser.submit(".confirm button");
     assert!(browser.text("h1").ends_with("done"), "{}", browser.text("main"));
     let refunds = |sheet: &Value| {
         let operations = sheet["operations"].as_array().unwrap().iter();
@@ -402,20 +427,20 @@ fn bring_settlement(browser: &Browser, shown: &Shown, id: &str, refunded: Decima
     browser
         .script(&format!("document.querySelector('select[name=processor]').value = {:?}", text(&capture, "processor")));
     browser.write("input[name=batch]", "walked");
-    browser.click("form[action$=import] button.primary");
+    browser.submit("form[action$=import] button.primary");
     let seen = browser.text("main");
     assert!(seen.contains("Nothing is booked yet") && seen.contains("nothing of ours"), "{seen}");
     assert!(seen.contains("matched") && seen.contains("extra"), "{seen}");
     assert_eq!(shown.get("settlements")["items"].as_array().unwrap().len(), 0, "it was only tried");
-    browser.click("form[action$=import] button.primary");
-    shown.until(|_| browser.address().contains("/reconciliation/batch").then_some(()));
+    browser.submit("form[action$=import] button.primary");
+    assert!(browser.address().contains("/reconciliation/batch"), "{}", browser.address());
     shown.until(|shown| (shown.get("settlements")["items"][0]["state"] == "booked").then_some(()));
     browser.open(&browser.address());
     assert_eq!(browser.text(".head .state"), "booked");
     // And back.
     browser.write("input[name=reason]", "only a test");
-    browser.click("form[action$=revert] button");
-    browser.click(".confirm button");
+    browser.submit("form[action$=revert] button");
+    browser.submit(".confirm button");
     shown.until(|shown| (shown.get("settlements")["items"][0]["state"] == "reverted").then_some(()));
 }
 
@@ -423,9 +448,9 @@ fn stop(browser: &Browser, shown: &Shown) {
     let live = shown.until(|shown| shown.session("state=charging", |session| session["protocol"] == "native"));
     let id = live["id"].as_str().unwrap();
     browser.open(&shown.page(&format!("/sessions/{id}")));
-    browser.click("form[action$=stop] button");
+    browser.submit("form[action$=stop] button");
     assert!(browser.text("main").contains("carried out at once"));
-    browser.click(".confirm button");
+    browser.submit(".confirm button");
     assert!(browser.text("h1").ends_with("done"), "{}", browser.text("main"));
     shown.until(|shown| (shown.get(&format!("sessions/{id}"))["state"] != "charging").then_some(()));
 }
