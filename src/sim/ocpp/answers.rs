@@ -28,7 +28,12 @@ impl OcppCharger {
             What::Heartbeat | What::Status(..) => {}
             What::Authorize(start) => {
                 if let Some(code) = self.refusal(payload) {
-                    self.waiting.retain(|call| !matches!(&call.what, What::Start(of) if of.session == start.session));
+                    // A session that began offline has energy: its start is reported even so.
+                    if charger.asked().any(|asked| asked.session == start.session) {
+                        let is_its_start =
+                            |call: &Call| matches!(&call.what, What::Start(of) if of.session == start.session);
+                        self.waiting.retain(|call| !is_its_start(call));
+                    }
                     self.refuse(charger, start.session, code, now);
                 }
             }

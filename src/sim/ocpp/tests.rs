@@ -185,6 +185,32 @@ fn a_session_that_began_offline_is_reported_in_its_order() {
 }
 
 #[test]
+fn a_session_that_began_offline_is_reported_although_its_driver_is_refused_later() {
+    let manners = Manners { starts_offline: true, hides_token: true, readings_per_call: 8, ..Manners::GOOD };
+    let mut scene = Scene::new(Version::V16, manners);
+    scene.loses_its_connection();
+    for seconds in [0, 30, 120] {
+        scene.passes(seconds);
+    }
+    scene.sent.clear();
+    scene.connects();
+    scene.boots();
+    scene.answers("StatusNotification", &json!({}));
+    let refused = json!({"idTagInfo": {"status": "Blocked"}});
+    scene.answers("Authorize", &refused);
+    let begun = json!({"transactionId": 4, "idTagInfo": {"status": "Invalid"}});
+    scene.answers("StartTransaction", &begun);
+    let ended = loop {
+        if let Some(ended) = scene.ocpp.take_ended().pop() {
+            break ended;
+        }
+        let action = scene.sent[0][2].as_str().expect("it does not fall silent").to_owned();
+        scene.answers(&action, &json!({}));
+    };
+    assert!(ended.is_refused && ended.energy_wh > 0, "{ended:?}");
+}
+
+#[test]
 fn energy_and_times_are_written_in_many_ways_and_are_the_same() {
     let reading = MeterReading {
         sequence: 2,
