@@ -36,6 +36,7 @@ mod report;
 mod runs;
 mod segments;
 mod select;
+mod slice;
 mod still;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod total;
@@ -52,10 +53,11 @@ pub use model::{
     AltText, Component, Dimension, Element, Parsed, PriceLimit, Reservation, Restrictions, Tariff, TariffError,
     TariffFault, TaxIncluded,
 };
-pub use rating::{Rating, RatingError, Reason, Slice, Slices};
+pub use rating::{Rating, RatingError};
 pub use report::{PriceReport, PriceText, SegmentText, VatText, Warning};
 pub use runs::{PricedSession, RecordedSession, ReservedTime};
 pub use segments::{BilledSegment, Segment, Segments};
 pub use select::Phase;
+pub use slice::{Reason, Slice, Slices};
 pub use total::{Clamp, Price, Total, VatLine};
 pub use zones::zone_named;

@@ -1,8 +1,9 @@
 //! The trail of a price: slices folded into lines of one component each, for explanations and CDRs.
 
 use super::model::{Component, Dimension, Tariff};
-use super::rating::{Rating, RatingError, Reason, Slice, Slices};
+use super::rating::{Rating, RatingError};
 use super::select::{NONE, Phase};
+use super::slice::{Reason, Slice, Slices};
 use super::total::{Parts, Price, parts_of};
 use crate::limits::{SEGMENT_BYTES, SEGMENTS_MAX, TARIFF_COMPONENTS_MAX};
 use crate::stored::stored;
