@@ -36,7 +36,9 @@ const PLACE: &str = "/ocpp/";
 
 impl Upgrade for OcppAdmission {
     fn decide(&self, request: &Request, certificate: Option<&PeerIdentity>, _: SocketAddr) -> Result<Grant, Denial> {
-        let named = request.path.strip_prefix(PLACE).and_then(|id| ChargerId::new(id).ok()).ok_or(Denial::NotFound)?;
+        // Chargers that put their id behind a configured address may end it with a slash.
+        let named = request.path.strip_prefix(PLACE).map(|id| id.strip_suffix('/').unwrap_or(id));
+        let named = named.and_then(|id| ChargerId::new(id).ok()).ok_or(Denial::NotFound)?;
         let subject = Subject::Charger(named.clone());
         match (certificate, &request.basic) {
             (Some(shown), _) if shown.subject != subject => return Err(Denial::OtherPeer),
@@ -60,5 +62,34 @@ impl Upgrade for OcppAdmission {
 
     fn message_max(&self) -> usize {
         limits::OCPP_MESSAGE_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide(path: &str) -> Result<Grant, Denial> {
+        let admission = OcppAdmission {
+            trust_domain: "test".into(),
+            access: Arc::new(|id, _| if id.as_str() == "A-1" { Access::Granted } else { Access::Unknown }),
+        };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: gate\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
+        );
+        let (request, _) = Request::read(request.as_bytes()).unwrap().unwrap();
+        admission.decide(&request, None, ([127, 0, 0, 1], 1).into())
+    }
+
+    #[test]
+    fn a_charger_is_named_by_the_end_of_its_address_with_or_without_a_slash() {
+        for path in ["/ocpp/A-1", "/ocpp/A-1/", "/ocpp/A%2D1?token=x"] {
+            assert_eq!(decide(path).map(|grant| grant.protocol), Ok("ocpp1.6"), "{path}");
+        }
+        for path in ["/ocpp/", "/ocpp//", "/ocpp/A-2/", "/A-1", "/ocpp/A-1//"] {
+            assert_eq!(decide(path).map(|grant| grant.protocol), Err(Denial::NotFound), "{path}");
+        }
     }
 }

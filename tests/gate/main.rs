@@ -26,6 +26,7 @@ mod log;
 mod mistakes;
 mod money;
 mod ocpp;
+mod ocpp_clients;
 mod ocpp_python;
 mod packaging;
 mod readme;

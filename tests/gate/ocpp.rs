@@ -7,7 +7,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Gate {
     folder: tempfile::TempDir,
     pub plain: SocketAddr,
-    secure: SocketAddr,
+    pub secure: SocketAddr,
     demo: Child,
 }
 
@@ -104,6 +104,23 @@ impl Gate {
             assert!(Instant::now() < until, "it is settled within {TIMEOUT:?}: {session}");
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    /// The directory of the demonstration.
+    pub fn directory(&self) -> PathBuf {
+        self.folder.path().join("demo")
+    }
+
+    /// A folder with a new certificate of this charger, its key and the authorities.
+    pub fn certificate(&self, charger: &str) -> PathBuf {
+        let issued = Command::new(env!("CARGO_BIN_EXE_wattstile"))
+            .args(["cert", "issue", "charger", charger, "--pki"])
+            .arg(self.directory().join("pki"))
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
+        self.folder.path().join(charger)
     }
 
     fn sessions_of(&self, charger: &str) -> Vec<Value> {
@@ -325,15 +342,8 @@ fn an_operator_starts_a_session_from_afar_and_stops_it() {
 #[test]
 fn a_charger_of_2_0_1_over_mutual_tls_is_shown_the_cost_that_is_captured() {
     let gate = Gate::start();
-    let pki = gate.folder.path().join("demo/pki");
-    let issued = Command::new(env!("CARGO_BIN_EXE_wattstile"))
-        .args(["cert", "issue", "charger", "CP-201", "--pki"])
-        .arg(&pki)
-        .current_dir(gate.folder.path())
-        .output()
-        .unwrap();
-    assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
-    let issued = |name: &str| gate.folder.path().join("CP-201").join(name);
+    let certificate = gate.certificate("CP-201");
+    let issued = |name: &str| certificate.join(name);
     let (chain, key) = (read_certificates(&issued("charger.pem")).unwrap(), read_key(&issued("key.pem")).unwrap());
     let roots = read_certificates(&issued("ca.pem")).unwrap();
     let connector = Connector::new(&Trust::new(&roots, "localhost").unwrap(), Certified { chain, key }).unwrap();
