@@ -21,6 +21,7 @@ use serde_json::Value;
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ pub struct DataDir {
     version: u32,
     layout: Layout,
     owner: Option<Owner>,
-    _lock: Arc<File>,
+    lock: Arc<File>,
 }
 
 /// Whether the ballast is there.
@@ -166,7 +167,7 @@ impl DataDir {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             files::sync_dir(parent)?;
         }
-        Ok(DataDir { path: path.to_owned(), version, layout, owner: None, _lock: Arc::new(lock) })
+        Ok(DataDir { path: path.to_owned(), version, layout, owner: None, lock: Arc::new(lock) })
     }
 
     /// Opens a data directory that was made before and holds it. Refuses when another process holds it, when another
@@ -225,7 +226,7 @@ impl DataDir {
             return Err(wrong("a data directory without partitions or blocks".to_owned()));
         }
         files::make_private(path)?;
-        Ok(DataDir { path: path.to_owned(), version, layout, owner: format.owner, _lock: Arc::new(lock) })
+        Ok(DataDir { path: path.to_owned(), version, layout, owner: format.owner, lock: Arc::new(lock) })
     }
 
     /// Whether this is a data directory, whole or damaged: something that a gate keeps in one is there.
@@ -394,6 +395,26 @@ impl DataDir {
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
+    /// Whether the directory at its path is still the one that is held: an operator may have removed or replaced it. What is
+    /// written by path would then go to another gate's data, and what was confirmed is gone at the next start.
+    ///
+    /// # Errors
+    /// [`Failure::Absent`]: it is another one, or none.
+    pub fn check_held(&self) -> Result<(), Failure> {
+        let path = self.path.join(LOCK);
+        let held = self.lock.metadata().map_err(Failure::io("reading", &path))?;
+        match fs::metadata(&path) {
+            Ok(found) if (found.dev(), found.ino()) == (held.dev(), held.ino()) => Ok(()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::io("reading", &path)(error)),
+            Ok(_) | Err(_) => {
+                let what = "it, or the lock file in it, was removed or replaced while this process used it; what was \
+                            written since is in the directory that was moved away, or lost with it"
+                    .to_owned();
+                Err(Failure::Absent { path: self.path.clone(), what })
+            }
+        }
+    }
+
     /// Gives the room of the ballast back, so that a log on a full disk can be opened and running sessions can end.
     ///
     /// # Errors
@@ -458,6 +479,20 @@ mod tests {
         drop(clone);
         assert_eq!(DataDir::open_or_create(&path, Layout::new(8)).unwrap().partitions(), 64);
         assert!(matches!(DataDir::create(&path, Layout::new(64)), Err(Failure::Format { .. })));
+    }
+
+    #[test]
+    fn a_directory_that_is_moved_away_from_under_its_holder_is_noticed() {
+        let place = tempfile::tempdir().unwrap();
+        let (path, aside) = (place.path().join("data"), place.path().join("aside"));
+        let held = DataDir::create(&path, Layout::new(4)).unwrap();
+        held.check_held().unwrap();
+        fs::rename(&path, &aside).unwrap();
+        let missing = held.check_held().unwrap_err().to_string();
+        assert!(missing.contains("removed or replaced"), "{missing}");
+        let other = DataDir::create(&path, Layout::new(4)).unwrap();
+        assert!(matches!(held.check_held(), Err(Failure::Absent { .. })), "it is another gate's");
+        other.check_held().unwrap();
     }
 
     #[test]

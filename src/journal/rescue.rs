@@ -353,7 +353,7 @@ mod tests {
         let mut appender = Appender::new(log.sequences().clone());
         commit(&mut log, &mut appender, &[0, 1, 2, 3], "on it goes");
         log.close().unwrap();
-        drop(dir);
+        drop((dir, snapshots));
         assert!(verify(&new).unwrap().whole);
     }
 

@@ -84,7 +84,7 @@ struct Table {
 
 #[derive(Debug)]
 enum Where {
-    Directory(PathBuf),
+    Directory { path: PathBuf, of: DataDir },
     Memory(Mutex<InMemory>),
 }
 
@@ -124,7 +124,7 @@ impl Snapshots {
             }
         }
         let version = version_in(of.version());
-        Ok(Snapshots { place: Where::Directory(path), version, table: Table::new(of.partitions()) })
+        Ok(Snapshots { place: Where::Directory { path, of: of.clone() }, version, table: Table::new(of.partitions()) })
     }
 
     /// Snapshots in memory, for tests and simulation: written as a whole or not at all.
@@ -151,7 +151,8 @@ impl Snapshots {
         state: &[impl AsRef<[u8]>],
         pace: Pace,
     ) -> Result<(), Failure> {
-        if let Where::Directory(dir) = &self.place {
+        if let Where::Directory { path: dir, of } = &self.place {
+            of.check_held()?;
             let first = dir.join(file_name(partition, sequence, ""));
             let path = if self.verified().last(partition) == sequence && files::exists(&first)? {
                 dir.join(file_name(partition, sequence, COPY))
@@ -175,7 +176,7 @@ impl Snapshots {
                 memory.write(partition, sequence, state);
                 table.older.set_last(partition, before);
             }
-            Where::Directory(dir) => {
+            Where::Directory { path: dir, .. } => {
                 table.set_damaged_aside(dir, partition)?;
                 table.older.set_last(partition, before);
                 for older in files_of(dir, partition)?.into_iter().rev().skip(KEPT) {
@@ -199,7 +200,7 @@ impl Snapshots {
                 self.table().count(partition, newest, older);
                 return Ok(found);
             }
-            Where::Directory(dir) => dir,
+            Where::Directory { path: dir, .. } => dir,
         };
         let mut found = Found::default();
         let mut files = files_of(dir, partition)?;
@@ -250,7 +251,7 @@ impl Snapshots {
     pub fn flip_bit(&self, partition: PartitionId, bit: u64) -> bool {
         match &self.place {
             Where::Memory(memory) => memory.lock().expect("no holder panics").flip_bit(partition, bit),
-            Where::Directory(_) => false,
+            Where::Directory { .. } => false,
         }
     }
 
@@ -261,7 +262,7 @@ impl Snapshots {
     pub fn used_bytes(&self) -> Result<u64, Failure> {
         match &self.place {
             Where::Memory(memory) => Ok(memory.lock().expect("no holder panics").used_bytes()),
-            Where::Directory(dir) => {
+            Where::Directory { path: dir, .. } => {
                 let entries = fs::read_dir(dir).map_err(Failure::io("reading", dir))?;
                 Ok(entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum())
             }
@@ -433,6 +434,19 @@ mod tests {
         assert_eq!((again.verified().last(P), again.reach().last(P)), (Sequence(11), Sequence(10)));
         assert_eq!(again.load(PartitionId(1)).unwrap().newest.unwrap().state, b"");
         assert_eq!(again.reach().last(PartitionId(1)), Sequence(0), "there is no older one");
+    }
+
+    #[test]
+    fn nothing_is_written_into_a_directory_that_took_the_place_of_the_held_one() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("data");
+        let dir = DataDir::create(&path, Layout::new(4)).unwrap();
+        let snapshots = Snapshots::open(&dir).unwrap();
+        snapshots.write(P, Sequence(5), b"five").unwrap();
+        fs::rename(&path, place.path().join("aside")).unwrap();
+        let other = DataDir::create(&path, Layout::new(4)).unwrap();
+        assert!(matches!(snapshots.write(P, Sequence(6), b"six"), Err(Failure::Absent { .. })));
+        assert_eq!(Snapshots::open(&other).unwrap().used_bytes().unwrap(), 0);
     }
 
     #[test]

@@ -283,6 +283,7 @@ impl Store for SledStore {
             // With a mark there is a log: one that is not there any more must be missed.
             self.begin(mark.next_block)?;
         }
+        self.dir.check_held()?;
         checkpoint::write(&self.dir.mark(), &mark)?;
         self.mark = Some(mark);
         Ok(())
