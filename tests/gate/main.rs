@@ -27,6 +27,7 @@ mod mistakes;
 mod money;
 mod ocpp;
 mod ocpp_clients;
+mod ocpp_forward;
 mod ocpp_python;
 mod packaging;
 mod readme;

@@ -15,10 +15,10 @@ use tokio::net::TcpStream;
 use wattstile::host::wall_clock;
 use wattstile::transport::files::{read_certificates, read_key};
 use wattstile::transport::pki::Certified;
-use wattstile::transport::websocket::{End, Incoming, Request, WebSocket};
+use wattstile::transport::websocket::Incoming;
 use wattstile::transport::{Connector, Opened, Socket, Trust, Wanted, open_websocket};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The demonstration without simulated chargers, open for those that speak OCPP.
 pub struct Gate {
@@ -33,7 +33,7 @@ impl Gate {
         Gate::start_with(&[])
     }
 
-    fn start_with(more: &[&str]) -> Gate {
+    pub fn start_with(more: &[&str]) -> Gate {
         let folder = tempfile::tempdir().unwrap();
         let (plain, secure) = (free(), free());
         let demo = demo(folder.path(), plain, secure, more);
@@ -155,7 +155,7 @@ fn demo(folder: &Path, plain: SocketAddr, secure: SocketAddr, more: &[&str]) -> 
 }
 
 /// A charger that a test drives call by call.
-struct Charger {
+pub struct Charger {
     socket: Socket,
     opened: Opened,
     calls: u32,
@@ -164,11 +164,11 @@ struct Charger {
 }
 
 impl Charger {
-    async fn dial(address: SocketAddr, id: &str, version: &str) -> Charger {
+    pub async fn dial(address: SocketAddr, id: &str, version: &str) -> Charger {
         Charger::open(Socket::plain(TcpStream::connect(address).await.unwrap()), id, version).await
     }
 
-    async fn open(mut socket: Socket, id: &str, version: &str) -> Charger {
+    pub async fn open(mut socket: Socket, id: &str, version: &str) -> Charger {
         let path = format!("/ocpp/{id}");
         let protocols = [version];
         let wanted = Wanted {
@@ -192,7 +192,7 @@ impl Charger {
     }
 
     /// The answer to a call. Calls of the gate that come before are answered and noted.
-    async fn calls(&mut self, action: &str, payload: Value) -> Value {
+    pub async fn calls(&mut self, action: &str, payload: Value) -> Value {
         self.calls += 1;
         let id = format!("c{}", self.calls);
         self.sends(&json!([2, id, action, payload])).await;
@@ -237,7 +237,7 @@ impl Charger {
     }
 
     /// The payload of the next order of this kind.
-    async fn is_ordered(&mut self, action: &str) -> Value {
+    pub async fn is_ordered(&mut self, action: &str) -> Value {
         loop {
             if let Some(place) = self.orders.iter().position(|(ordered, _)| ordered == action) {
                 return self.orders.remove(place).1;
@@ -247,13 +247,13 @@ impl Charger {
     }
 
     /// A reading of OCPP 1.6, in watt hours.
-    async fn meters(&mut self, transaction: &Value, wh: i64) {
+    pub async fn meters(&mut self, transaction: &Value, wh: i64) {
         let reading = json!({ "timestamp": now(), "sampledValue": [{ "value": wh.to_string() }] });
         let payload = json!({ "connectorId": 1, "transactionId": transaction, "meterValue": [reading] });
         assert_eq!(self.calls("MeterValues", payload).await, json!({}));
     }
 
-    async fn starts(&mut self, token: &str, at: &str) -> Value {
+    pub async fn starts(&mut self, token: &str, at: &str) -> Value {
         let payload = json!({ "connectorId": 1, "idTag": token, "meterStart": 1_000, "timestamp": at });
         self.calls("StartTransaction", payload).await
     }
@@ -270,11 +270,11 @@ impl Charger {
     }
 }
 
-fn now() -> String {
+pub fn now() -> String {
     wall_clock().to_rfc3339()
 }
 
-fn in_runtime<T>(future: impl Future<Output = T>) -> T {
+pub fn in_runtime<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
@@ -569,118 +569,6 @@ fn a_charger_with_a_password_shows_it() {
         for wrong in [None, Some(("CP-KEY", "guess")), Some(("CP-OTHER", "correct horse"))] {
             assert!(opens(wrong).await.is_err_and(|error| error.ends_with("401")), "{wrong:?}");
         }
-    });
-}
-
-/// A management system, which answers every call of one charger.
-struct Csms {
-    socket: Socket,
-    websocket: WebSocket,
-    pending: Vec<u8>,
-    /// Calls that came, whole.
-    calls: Vec<Value>,
-}
-
-impl Csms {
-    async fn accept(listener: &tokio::net::TcpListener, path: &str) -> Csms {
-        let (tcp, _) = tokio::time::timeout(TIMEOUT, listener.accept()).await.expect("the gate dials it").unwrap();
-        let mut socket = Socket::plain(tcp);
-        let mut received = Vec::new();
-        let (request, length) = loop {
-            if let Some(read) = Request::read(&received).unwrap() {
-                break read;
-            }
-            let mut room = [0; 2_048];
-            let fresh = socket.read(&mut room).await.unwrap();
-            received.extend_from_slice(&room[..fresh]);
-        };
-        assert_eq!(request.path, path);
-        let mut answer = Vec::new();
-        request.accept(Some(&request.protocols[0]), false, &mut answer);
-        socket.write_all(&answer).await.unwrap();
-        socket.flush().await.unwrap();
-        let websocket = WebSocket::new(End::Server, false, 1 << 20, 0);
-        Csms { socket, websocket, pending: received.split_off(length), calls: Vec::new() }
-    }
-
-    async fn sends(&mut self, message: &Value) {
-        let mut out = Vec::new();
-        self.websocket.sender().text(&message.to_string(), &mut out);
-        self.socket.write_all(&out).await.unwrap();
-        self.socket.flush().await.unwrap();
-    }
-
-    /// The next message that has not come yet.
-    async fn receives(&mut self) -> Value {
-        while self.calls.is_empty() {
-            let mut reply = Vec::new();
-            let calls = &mut self.calls;
-            let outcome = self.websocket.receive(&self.pending, &mut reply, |incoming| {
-                if let Incoming::Text(text) = incoming {
-                    calls.push(serde_json::from_str(text).unwrap());
-                }
-            });
-            outcome.unwrap();
-            self.socket.write_all(&reply).await.unwrap();
-            self.pending.clear();
-            if self.calls.is_empty() {
-                self.pending.resize(16 * 1_024, 0);
-                let fresh = tokio::time::timeout(TIMEOUT, self.socket.read(&mut self.pending)).await;
-                let fresh = fresh.expect("a message in time").unwrap();
-                assert!(fresh > 0, "the gate closed the connection");
-                self.pending.truncate(fresh);
-            }
-        }
-        self.calls.remove(0)
-    }
-}
-
-#[test]
-fn a_management_system_behind_the_gate_gets_what_is_not_about_money_and_calls_the_charger() {
-    in_runtime(async {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let url = format!("ws://{}/csms", listener.local_addr().unwrap());
-        let gate = Gate::start_with(&["--ocpp-forward", &url]);
-        let mut charger = Charger::dial(gate.plain, "CP-BEHIND", "ocpp1.6").await;
-        let mut csms = Csms::accept(&listener, "/csms/CP-BEHIND").await;
-        let boot = json!({ "chargePointModel": "M", "chargePointVendor": "V" });
-        assert_eq!(charger.calls("BootNotification", boot).await["status"], "Accepted");
-        let copy = csms.receives().await;
-        assert_eq!(
-            (&copy[0], &copy[2], &copy[3]["chargePointVendor"]),
-            (&json!(2), &json!("BootNotification"), &json!("V"))
-        );
-        // What is not about money is answered there.
-        let asked = charger.calls("DataTransfer", json!({ "vendorId": "acme", "data": "7" }));
-        let answers = async {
-            let call = csms.receives().await;
-            assert_eq!((&call[2], &call[3]["data"]), (&json!("DataTransfer"), &json!("7")));
-            csms.sends(&json!([3, call[1], { "status": "Accepted", "data": "8" }])).await;
-        };
-        let (answer, ()) = tokio::join!(asked, answers);
-        assert_eq!(answer, json!({ "status": "Accepted", "data": "8" }));
-        // Its calls reach the charger, whose answer comes back under its own id.
-        csms.sends(&json!([2, "m1", "ClearCache", {}])).await;
-        charger.is_ordered("ClearCache").await;
-        assert_eq!(csms.receives().await, json!([3, "m1", { "status": "Accepted" }]));
-        // Money is answered here, also when it is away.
-        let started = charger.starts("ACCT-0004", &now()).await;
-        assert_eq!(started["idTagInfo"]["status"], "Accepted", "{started}");
-        drop(csms);
-        charger.meters(&started["transactionId"], 1_010).await;
-        let mut answer = json!({});
-        let until = Instant::now() + TIMEOUT;
-        while answer["status"] != "UnknownVendorId" && Instant::now() < until {
-            answer = charger.calls("DataTransfer", json!({ "vendorId": "acme" })).await;
-        }
-        assert_eq!(answer["status"], "UnknownVendorId", "the gate answers itself");
-        let mut csms = Csms::accept(&listener, "/csms/CP-BEHIND").await;
-        charger.calls("Heartbeat", json!({})).await;
-        assert_eq!(csms.receives().await[2], "Heartbeat", "it is dialled again");
-        let stop = json!({ "transactionId": started["transactionId"], "meterStop": 1_020, "timestamp": now() });
-        charger.calls("StopTransaction", stop).await;
-        let session = gate.closed_session_of("CP-BEHIND");
-        assert_eq!(session["energy_kwh"], "0.02", "{session}");
     });
 }
 
