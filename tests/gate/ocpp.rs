@@ -168,14 +168,19 @@ impl Charger {
         Charger::open(Socket::plain(TcpStream::connect(address).await.unwrap()), id, version).await
     }
 
-    pub async fn open(mut socket: Socket, id: &str, version: &str) -> Charger {
+    pub async fn open(socket: Socket, id: &str, version: &str) -> Charger {
+        Charger::open_as(socket, id, version, None).await
+    }
+
+    /// The same with a password.
+    pub async fn open_as(mut socket: Socket, id: &str, version: &str, password: Option<&str>) -> Charger {
         let path = format!("/ocpp/{id}");
         let protocols = [version];
         let wanted = Wanted {
             host: "localhost",
             path: &path,
             protocols: &protocols,
-            basic: None,
+            basic: password.map(|password| (id, password)),
             compression: true,
             nonce: [3; 16],
         };
