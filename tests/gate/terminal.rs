@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// As much of a terminal as the program uses.
 struct Screen {
@@ -70,7 +70,7 @@ impl Screen {
     }
 }
 
-/// Runs the demonstration on a pseudo-terminal and presses ^C after a while.
+/// Runs the demonstration on a pseudo-terminal and presses ^C when it has shown its first receipt, or when that does not come.
 fn demonstration_on_a_terminal(width: usize) -> Option<(Screen, String)> {
     let folder = tempfile::tempdir().unwrap();
     let shell = format!("stty cols {width} rows 50; exec {} demo", env!("CARGO_BIN_EXE_wattstile"));
@@ -84,15 +84,23 @@ fn demonstration_on_a_terminal(width: usize) -> Option<(Screen, String)> {
         .spawn()
         .ok()?;
     let mut keys = script.stdin.take().unwrap();
-    let pressing = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(9));
-        keys.write_all(b"\x03").unwrap();
-        std::thread::sleep(Duration::from_secs(25));
-    });
-    let mut written = Vec::new();
-    script.stdout.take().unwrap().read_to_end(&mut written).unwrap();
+    let (mut out, mut written, mut pressed) = (script.stdout.take().unwrap(), Vec::new(), false);
+    let since = Instant::now();
+    let mut room = [0; 4_096];
+    loop {
+        let fresh = out.read(&mut room).unwrap();
+        written.extend_from_slice(&room[..fresh]);
+        let text = String::from_utf8_lossy(&written);
+        let is_shown = text.contains("total EUR") && text.contains("readings/s");
+        if !pressed && (is_shown || since.elapsed() > Duration::from_secs(60)) {
+            pressed = true;
+            keys.write_all(b"\x03").unwrap();
+        }
+        if fresh == 0 {
+            break;
+        }
+    }
     assert!(script.wait().unwrap().success());
-    drop(pressing);
     let written = String::from_utf8(written).unwrap();
     let mut screen = Screen::new(width);
     screen.write(&written);
@@ -126,7 +134,7 @@ fn the_demonstration_breaks_no_word_and_leaves_no_line_behind() {
 fn in_a_pipe_the_demonstration_tells_plain_lines() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_wattstile"))
-        .args(["demo", "--for", "12s"])
+        .args(["demo", "--for", "20s"])
         .current_dir(folder.path())
         .output()
         .unwrap();
