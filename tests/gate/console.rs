@@ -207,3 +207,18 @@ fn paged_as_whole(views: &Views) {
         }
     }
 }
+
+#[test]
+fn a_measurement_says_what_those_who_look_cost_and_got() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_wattstile"))
+        .args(["bench", "--in-process", "--sessions", "200", "--rate", "400", "--for", "3s", "--observed", "--json"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let observed = &report["observed"];
+    assert_eq!((&observed["lost"], &report["lost"]), (&0.into(), &0.into()));
+    assert!(observed["readings_durable_per_s"].as_u64().unwrap() >= 300, "{report}");
+    assert!(observed["pages"].as_u64().unwrap() >= 2, "{report}");
+    assert!(observed["page_p50_us"].as_u64().unwrap() > 100, "it takes a while to make a page: {report}");
+}

@@ -2,7 +2,8 @@
 
 use super::super::own_gate::TemporaryFolder;
 use super::super::{CliError, Output};
-use super::readings::{Args, Measured};
+use super::observers::Observers;
+use super::readings::{Args, Course, Measured};
 use crate::app::{Assigned, Data, Figures, Gate, Settings, SnapshotPolicy};
 use crate::bench::load::LoadReport;
 use crate::bench::{InProcessLoad, InProcessSettings};
@@ -22,7 +23,8 @@ const TURNS_PER_SECOND: u32 = 1_000;
 const PER_TURN_MIN: u32 = 16;
 
 /// Measures.
-pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result<Measured, CliError> {
+pub(super) fn measure(args: &Args, course: Course, output: &Output) -> Result<Measured, CliError> {
+    let Course { rate, is_observed, .. } = course;
     let folder = TemporaryFolder::make("wattstile-bench", args.data.clone())?;
     let tariff = Tariff::parse(super::TARIFF).map_err(CliError::failed)?.tariff;
     let before = ProcessUsage::own();
@@ -46,6 +48,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     let opening = Instant::now();
     in_process.open(&gate, args.timeout).map_err(CliError::failed)?;
     let opening = opening.elapsed();
+    let observers = is_observed.then(|| Observers::start(&gate)).transpose()?;
     output.inform(format_args!("measuring for {}", humantime::format_duration(args.duration)));
     gate.take_commits();
     let (open, written) = (ProcessUsage::own(), gate.log().written());
@@ -59,6 +62,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     }
     let (after, written, commits) = (ProcessUsage::own(), gate.log().written() - written, gate.take_commits());
     gate_or_data();
+    let observed = observers.map(Observers::stop).transpose()?;
     let acknowledged = in_process.durable();
     let load = LoadReport {
         sessions_live: u64::from(in_process.sessions()),
@@ -69,7 +73,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     };
     let readings_recorded = Figures::gather(gate.directory()).map_err(CliError::failed)?.readings;
     gate.stop();
-    Ok(Measured { load, storm: None, readings_recorded, written, log_bytes, before, open, after, commits })
+    Ok(Measured { load, storm: None, readings_recorded, written, log_bytes, before, open, after, commits, observed })
 }
 
 /// Sends readings for the time, and returns how many. At a rate the loop is open: a line is due when it is due, whatever

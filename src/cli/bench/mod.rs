@@ -3,6 +3,7 @@
 mod callbacks;
 mod idle;
 mod in_process;
+mod observers;
 mod prepaid;
 mod readings;
 mod recover;
@@ -15,6 +16,7 @@ use super::{CliError, Exit, Output};
 #[command(after_help = "\
 Examples:\n  wattstile bench --sessions 10000 --chargers 1000 --connections 100 --rate 50000\n  \
 wattstile bench --in-process --sessions 1000000 --rate max --for 60s\n  \
+wattstile bench --in-process --sessions 1000000 --rate 33334 --observed\n  \
 wattstile bench --ocpp --connections 5000 --rate max --window 4 --storm\n\n\
 The loop is open: a reading's latency counts from when it was due. With --rate max \
 it is closed, and every connection keeps --window readings unacknowledged. In process \

@@ -1,6 +1,7 @@
 //! How many readings a gate makes durable, and how long each waits for its acknowledgement.
 
 use super::super::{CliError, Exit, Output};
+use super::observers::Observed;
 use super::{in_process, tls};
 use crate::bench::load::{LoadReport, StormReport, html};
 use crate::host::ProcessUsage;
@@ -64,6 +65,9 @@ pub struct Args {
     /// In the end drop all connections at once, and measure until all are connected and served again
     #[arg(long)]
     pub(super) storm: bool,
+    /// The same again in the same run, while a browser looks at the console's overview and a program follows the events
+    #[arg(long, conflicts_with_all = ["ocpp", "storm"])]
+    observed: bool,
     /// Be the other process
     #[arg(long, hide = true)]
     generator: bool,
@@ -95,6 +99,19 @@ pub(super) struct Measured {
     pub after: ProcessUsage,
     /// Microseconds of group commits.
     pub commits: Histogram<u64>,
+    /// What those got who looked at it.
+    pub observed: Option<Observed>,
+}
+
+/// How it is measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Course {
+    /// Readings per second; none: as many as possible.
+    pub rate: Option<u32>,
+    /// The chargers speak OCPP.
+    pub is_ocpp: bool,
+    /// People and programs look at it.
+    pub is_observed: bool,
 }
 
 /// Native chargers beside those that speak OCPP, on as many connections.
@@ -105,6 +122,19 @@ struct Native {
     lost: u64,
     /// The OCPP chargers' rate as a share of this one.
     ocpp_percent: u64,
+}
+
+/// The same while people and programs look at it.
+#[derive(Debug, Serialize)]
+struct Beside {
+    readings_durable_per_s: u64,
+    ack_p50_us: u64,
+    ack_p99_us: u64,
+    lost: u64,
+    /// The time to acknowledgement of the slowest in a hundred, as a share of that without them.
+    ack_p99_percent: u64,
+    #[serde(flatten)]
+    observed: Option<Observed>,
 }
 
 /// The figures of a run.
@@ -124,6 +154,9 @@ struct Report {
     /// What native chargers came to in the same run, where these speak OCPP.
     #[serde(skip_serializing_if = "Option::is_none")]
     native: Option<Native>,
+    /// What it came to while people and programs looked at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<Beside>,
     /// Result of the reconnection of all chargers.
     #[serde(skip_serializing_if = "Option::is_none")]
     storm: Option<StormReport>,
@@ -149,7 +182,8 @@ struct Report {
 
 impl Report {
     fn new(args: &Args, rate: Option<u32>, measured: Measured) -> Report {
-        let Measured { load, storm, readings_recorded, written, log_bytes, before, open, after, commits } = measured;
+        let Measured { load, storm, readings_recorded, written, log_bytes, before, open, after, commits, .. } =
+            measured;
         let cpu_ms = after.cpu_ms.saturating_sub(open.cpu_ms);
         let seconds = format!("{}.{:03}", cpu_ms / 1_000, cpu_ms % 1_000);
         Report {
@@ -172,6 +206,7 @@ impl Report {
             commit_p50_us: commits.value_at_quantile(0.5),
             commit_p99_us: commits.value_at_quantile(0.99),
             native: None,
+            observed: None,
             storm,
             load,
         }
@@ -202,21 +237,32 @@ pub fn run(mut args: Args, output: &Output) -> Result<Exit, CliError> {
     if args.sessions.div_ceil(SESSIONS_PER_CHARGER) > args.chargers() {
         return Err(CliError::new(Exit::Usage, "a charger has at most 64 sessions: more --chargers are needed"));
     }
-    let measured = if args.in_process {
-        in_process::measure(&args, rate, output)?
-    } else {
-        tls::measure(&args, rate, args.ocpp, output)?
-    };
+    let course = Course { rate, is_ocpp: args.ocpp, is_observed: false };
+    let measure = if args.in_process { in_process::measure } else { tls::measure };
+    let measured = measure(&args, course, output)?;
     let mut report = Report::new(&args, rate, measured);
     if args.ocpp {
         output.inform("the same with native chargers");
         (args.storm, args.data) = (false, None);
-        let Measured { load, .. } = tls::measure(&args, rate, false, output)?;
+        let Measured { load, .. } = measure(&args, Course { is_ocpp: false, ..course }, output)?;
         report.native = Some(Native {
             readings_durable_per_s: load.readings_durable_per_s,
             ack_p99_us: load.ack_p99_us,
             lost: load.lost,
             ocpp_percent: report.load.readings_durable_per_s * 100 / load.readings_durable_per_s.max(1),
+        });
+    }
+    if args.observed {
+        output.inform("the same while it is looked at");
+        args.data = None;
+        let Measured { load, observed, .. } = measure(&args, Course { is_observed: true, ..course }, output)?;
+        report.observed = Some(Beside {
+            readings_durable_per_s: load.readings_durable_per_s,
+            ack_p50_us: load.ack_p50_us,
+            ack_p99_us: load.ack_p99_us,
+            lost: load.lost,
+            ack_p99_percent: load.ack_p99_us * 100 / report.load.ack_p99_us.max(1),
+            observed,
         });
     }
     if let Some(path) = &args.html {
@@ -226,6 +272,7 @@ pub fn run(mut args: Args, output: &Output) -> Result<Exit, CliError> {
     output.answer("bench/1", &report, |out| text_of(&report, out))?;
     Ok(
         if report.load.lost == 0
+            && report.observed.is_none_or(|beside| beside.lost == 0)
             && report.load.disconnects == 0
             && report.storm.is_none_or(|storm| storm.sessions_failed == 0)
         {
@@ -264,6 +311,15 @@ fn text_of(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             "  native     {} readings/s durable, ack p99 {} µs: these are {} % of it",
             native.readings_durable_per_s, native.ack_p99_us, native.ocpp_percent
         )?;
+    }
+    if let Some(Beside { readings_durable_per_s, ack_p99_us, ack_p99_percent, observed, .. }) = &report.observed {
+        writeln!(
+            out,
+            "  observed   {readings_durable_per_s} readings/s durable, ack p99 {ack_p99_us} µs: {ack_p99_percent} % of the above"
+        )?;
+        if let Some(Observed { pages, page_p50_us, page_p99_us, events }) = observed {
+            writeln!(out, "             {pages} pages, p50 {page_p50_us} µs, p99 {page_p99_us} µs; {events} events")?;
+        }
     }
     if let Some(storm) = &report.storm {
         writeln!(

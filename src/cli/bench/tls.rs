@@ -5,7 +5,8 @@
 
 use super::super::own_gate::{OwnGate, Wishes};
 use super::super::{CliError, Exit, Output};
-use super::readings::{Args, Measured};
+use super::observers::Observers;
+use super::readings::{Args, Course, Measured};
 use crate::app::Figures;
 use crate::bench::load::{Load, LoadPeer, LoadReport, LoadSettings, Speech};
 use crate::host::ProcessUsage;
@@ -71,7 +72,8 @@ impl Peer {
 }
 
 /// Measures.
-pub(super) fn measure(args: &Args, rate: Option<u32>, is_ocpp: bool, output: &Output) -> Result<Measured, CliError> {
+pub(super) fn measure(args: &Args, course: Course, output: &Output) -> Result<Measured, CliError> {
+    let Course { rate, is_ocpp, is_observed } = course;
     let tariff = Tariff::parse(super::TARIFF).map_err(CliError::failed)?.tariff;
     let processor = ProcessorId::new("bench-cards").map_err(CliError::failed)?;
     // Chargers of OCPP 1.6 read cards only, which a processor gets by a rule that names them.
@@ -123,11 +125,13 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, is_ocpp: bool, output: &Ou
         let _opened = next()?;
         gate.gate().take_commits();
         let (open, written) = (ProcessUsage::own(), gate.gate().log().written());
+        let observers = is_observed.then(|| Observers::start(gate.gate())).transpose().map_err(io::Error::other)?;
         output.inform(format_args!("measuring for {}", humantime::format_duration(args.duration)));
         input.write_all(b"go\n")?;
         input.flush()?;
         let load: LoadReport = serde_json::from_str(&next()?)?;
         let after = ProcessUsage::own();
+        let observed = observers.map(Observers::stop).transpose().map_err(io::Error::other)?;
         let written = gate.gate().log().written() - written;
         let log_bytes = gate.gate().log().used();
         let commits = gate.gate().take_commits();
@@ -140,16 +144,18 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, is_ocpp: bool, output: &Ou
         };
         // The sessions stay live until the other process ends.
         drop(input);
-        Ok::<_, io::Error>((load, open, after, commits, figures, storm, written, log_bytes))
+        Ok::<_, io::Error>((load, open, after, commits, figures, storm, written, log_bytes, observed))
     })();
     if result.is_err() {
         let _ = child.kill();
     }
     let _ = child.wait();
-    let (load, open, after, commits, figures, storm, written, log_bytes) = result.map_err(CliError::failed)?;
+    let (load, open, after, commits, figures, storm, written, log_bytes, observed) =
+        result.map_err(CliError::failed)?;
     runtime.block_on(service.stop(false));
     gate.stop();
-    Ok(Measured { load, storm, readings_recorded: figures.readings, written, log_bytes, before, open, after, commits })
+    let readings_recorded = figures.readings;
+    Ok(Measured { load, storm, readings_recorded, written, log_bytes, before, open, after, commits, observed })
 }
 
 fn rule_for_cards(processor: &ProcessorId) -> Rule {
