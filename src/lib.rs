@@ -18,7 +18,7 @@
 //! | 8 | [`sim`] |
 //! | 9 | [`config`] |
 //! | 10 | [`api`] |
-//! | 11 | [`web`] |
+//! | 11 | [`reporting`], [`web`] |
 //! | 12 | [`app`] |
 //! | 13 | [`mod@bench`] |
 //! | 14 | [`cli`], [`manual`] |
@@ -48,6 +48,7 @@ pub mod metrics;
 pub mod node;
 pub mod ocpp;
 pub mod payment;
+pub mod reporting;
 pub mod session;
 pub mod sim;
 pub mod stored;

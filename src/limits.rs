@@ -507,6 +507,18 @@ pub const AUDIT_BODY_BYTES: usize = 4 << 10;
 /// Longest answer that is kept for repetitions of an order, in bytes.
 pub const AUDIT_ANSWER_BYTES: usize = 16 << 10;
 
+/// Answers of a shard to observers that wait until what they tell is durable.
+pub const DURABLE_ANSWERS: usize = 64;
+
+/// Sessions that one question of the reporting database names, or cells that it looks at.
+pub const REPORTING_SESSIONS: usize = 128;
+
+/// Bytes of entries of the books that one shard gives the reporting database at once, in whole pages.
+pub const REPORTING_ENTRY_BYTES: usize = 256 << 10;
+
+/// Pages of the books that the reporting database reads from the archive in one step.
+pub const REPORTING_PAGES: usize = 16;
+
 /// Items of one page of the console's lists, where the question does not say how many.
 pub const LIST_ITEMS: usize = 100;
 

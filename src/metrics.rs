@@ -107,6 +107,9 @@ catalogue! {
         "The part of a group commit that is waiting for the disk.";
     WAL_SIZE = Gauge "wattstile_wal_size_bytes" [] "Size of the log on disk.";
     WAL_BOUND = Gauge "wattstile_wal_bound_bytes" [] "What the log may take on disk (journal.log_mib_max).";
+    REPORTING_LAG = Gauge "wattstile_reporting_lag_seconds" []
+        "How long ago the reporting database had every durable fact.";
+    REPORTING_ROWS = Counter "wattstile_reporting_rows_total" [] "Rows written to the reporting database.";
     SNAPSHOT_TIME = Gauge "wattstile_snapshot_timestamp_seconds" []
         "When all partitions last had their snapshots, or the gate started. Without new records there are no new ones.";
     SNAPSHOT_FAILURES = Counter "wattstile_snapshot_failures_total" []

@@ -134,14 +134,35 @@ impl Page {
 
     /// The entries on it, in their order. What cannot be read ends them.
     pub fn entries(&self) -> Vec<Entry> {
-        let (mut rest, mut entries) = (self.bytes.as_slice(), Vec::new());
-        while !rest.is_empty()
-            && let Ok(entry) = Entry::load(&mut rest)
-        {
-            entries.push(entry);
-        }
-        entries
+        read_entries(&self.bytes).0
     }
+
+    /// Bytes of its entries.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is no entry on it.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Its entries behind so many bytes, as they are stored.
+    pub fn behind(&self, bytes: u64) -> &[u8] {
+        usize::try_from(bytes).ok().and_then(|bytes| self.bytes.get(bytes..)).unwrap_or_default()
+    }
+}
+
+/// Reads stored entries that stand one behind the other, and what is left where one cannot be read.
+pub fn read_entries(bytes: &[u8]) -> (Vec<Entry>, &[u8]) {
+    let (mut rest, mut entries) = (bytes, Vec::new());
+    while !rest.is_empty() {
+        let mut next = rest;
+        let Ok(entry) = Entry::load(&mut next) else { break };
+        entries.push(entry);
+        rest = next;
+    }
+    (entries, rest)
 }
 
 #[cfg(test)]

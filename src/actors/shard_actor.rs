@@ -123,6 +123,13 @@ impl Message for RunQuery {
     type Result = ();
 }
 
+/// A question to the shard; the answer goes to the asker when all that it tells is durable.
+pub struct RunDurableQuery(pub Query, pub ReplyTo);
+
+impl Message for RunDurableQuery {
+    type Result = ();
+}
+
 /// Open this shard.
 pub struct Open(pub Box<Driver>);
 
@@ -448,6 +455,16 @@ impl Handler<Drain> for ShardActor {
         let now = self.clock.now();
         let is_idle = self.driver.as_mut().is_none_or(|driver| driver.drain(now, &mut self.outputs));
         let _ = done.send(is_idle);
+    }
+}
+
+impl Handler<RunDurableQuery> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, RunDurableQuery(query, to): RunDurableQuery, _: &mut Context<ShardActor>) {
+        if let Some(driver) = &mut self.driver {
+            driver.ask_durable(&query, to, &mut self.outputs);
+        }
     }
 }
 

@@ -263,7 +263,8 @@ fn is_listed(state: &str) -> bool {
     !matches!(state, "matched" | "other" | "not booked")
 }
 
-fn line_row(line: &SettlementLine, verdict: Option<&Verdict>) -> LineRow {
+/// A line as the batch has it.
+pub(super) fn line_row(line: &SettlementLine, verdict: Option<&Verdict>) -> LineRow {
     let settles = verdict.and_then(Verdict::settles);
     let ours = match verdict {
         Some(Verdict::Matched(_)) => Some(line.gross.minor),

@@ -205,7 +205,10 @@ impl Views {
     }
 
     /// The series in the state of their home partitions.
-    fn given(&self, wanted: impl Fn(&SeriesId) -> bool) -> Result<BTreeMap<SeriesId, OpenSeries>, Unanswered> {
+    pub(super) fn given(
+        &self,
+        wanted: impl Fn(&SeriesId) -> bool,
+    ) -> Result<BTreeMap<SeriesId, OpenSeries>, Unanswered> {
         let given = self.ask(query::OpenedSeries);
         let given = given.whole()?.into_iter().flatten();
         Ok(given.filter(|open| wanted(&open.id)).map(|open| (open.id.clone(), open)).collect())
@@ -235,7 +238,7 @@ impl Views {
     }
 
     /// Documents whose numbers are on their way to them: a bounded number of each partition.
-    fn waiting(&self, given: &BTreeMap<SeriesId, OpenSeries>) -> Result<Vec<Issued>, Unanswered> {
+    pub(super) fn waiting(&self, given: &BTreeMap<SeriesId, OpenSeries>) -> Result<Vec<Issued>, Unanswered> {
         let waiting = self.ask(query::DocumentsWaiting);
         let mut found = Vec::new();
         for (family, document) in waiting.whole()?.into_iter().flatten() {

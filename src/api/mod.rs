@@ -25,9 +25,11 @@ mod money;
 mod money_lists;
 mod named;
 pub mod object;
+pub mod observed;
 mod orders;
 mod paging;
 mod refused;
+mod reporting;
 mod resources;
 mod review;
 mod sessions;
@@ -61,11 +63,15 @@ pub use orders::{
 pub use orders::{stop_session, top_up, unlink};
 pub use paging::{Page, Paged};
 pub use refused::{Refused, Why};
+pub use reporting::{ReportingDatabase, ReportingStatus};
 pub use resources::{
     ChargerRow, Declared, HoldRow, HoldSheet, MeterKeyRow, OperationSheet, ProcessorRow, ProcessorSheet,
 };
 pub use review::{Billing as QuarantineBilling, Dropping as QuarantineDropping, bill_quarantined, drop_quarantined};
-pub use sessions::{FLAGS, Filter, Newest, OperationRow, SESSION_STATES, SessionRow, SessionSheet, SignedValueRow};
+pub use sessions::{
+    DisputeRow, FLAGS, Filter, Newest, OperationRow, SESSION_STATES, SessionRow, SessionSheet, SignedValueRow,
+};
+pub use sessions::{hold_state, operations};
 pub use settled::{
     BatchPlace, BatchRow, DiffersRow, ExtraRow, GRACE, LinePlace, Report, SettledRow, SettledSummary, SettledView,
 };

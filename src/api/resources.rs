@@ -369,7 +369,7 @@ impl ProcessorRow {
     }
 }
 
-fn charger(id: &str, found: &ChargerSummary) -> ChargerRow {
+pub(super) fn charger(id: &str, found: &ChargerSummary) -> ChargerRow {
     let connectors = found.connectors.iter().map(|(id, power_max, state)| {
         let status = state.map_or("unknown".to_owned(), |state| format!("{state:?}").to_lowercase());
         format!("{id}: {} kW, {status}", power_max.kw())

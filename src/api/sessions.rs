@@ -424,7 +424,8 @@ fn disputes(payment: &Payment) -> Vec<DisputeRow> {
     payment.disputes().map(row).collect()
 }
 
-pub(super) fn operations(payment: &Payment) -> Vec<OperationRow> {
+/// The operations of a payment, in their order.
+pub fn operations(payment: &Payment) -> Vec<OperationRow> {
     let row = |number: Ordinal, kind: OperationKind, hold: Ordinal, minor, state: String| {
         let (requested_at, answered_at) = timeline::asked_and_answered(payment, number);
         let id = payment.operation_id(number);
@@ -469,7 +470,7 @@ pub(super) fn operations(payment: &Payment) -> Vec<OperationRow> {
 }
 
 /// The state of a hold, as text.
-pub(super) const fn hold_state(stage: crate::payment::Stage) -> &'static str {
+pub const fn hold_state(stage: crate::payment::Stage) -> &'static str {
     use crate::payment::Stage;
     match stage {
         Stage::Authorizing => "authorizing",

@@ -5,12 +5,13 @@
 
 use super::feed::Feed;
 use super::paging::{First, Page, Paged};
+use super::reporting::ReportingDatabase;
 use crate::accounting::archive_record::ArchiveRecord;
 use crate::accounting::pages;
 use crate::actors::Addr;
 use crate::actors::directory::Directory;
 use crate::actors::reply_table::Asker;
-use crate::actors::shard_actor::{RunQuery, ShardActor};
+use crate::actors::shard_actor::{RunDurableQuery, RunQuery, ShardActor};
 use crate::actors::snapshot_scheduler::SnapshotScheduler;
 use crate::billing::BillingError;
 use crate::journal::{Archive, ById, Failure};
@@ -31,6 +32,9 @@ pub struct Views {
     timeout: Duration,
     snapshot_scheduler: Option<Addr<SnapshotScheduler>>,
     feed: Option<Feed>,
+    /// Only what is durable is told.
+    durable: bool,
+    pub(super) reporting: Option<Arc<dyn ReportingDatabase>>,
 }
 
 enum Shards {
@@ -86,6 +90,13 @@ pub struct Gathered<T> {
     pub of: usize,
 }
 
+impl Unanswered {
+    /// Whether one entry of the archive is at fault, and the others can be read.
+    pub(super) fn is_of_one_entry(&self) -> bool {
+        matches!(self, Unanswered::Archived { error: Unread::Damaged(_) | Unread::ArchiveRecord(_), .. })
+    }
+}
+
 impl<T> Gathered<T> {
     /// The answers of all; if one is missing, none.
     ///
@@ -121,13 +132,13 @@ impl Views {
     /// Views of a running gate.
     pub fn running(directory: Arc<Directory>, archive: Option<Arc<Archive>>) -> Views {
         let (timeout, shards) = (TIMEOUT, Shards::Running(directory));
-        Views { shards, archive, timeout, snapshot_scheduler: None, feed: None }
+        Views { shards, archive, timeout, snapshot_scheduler: None, feed: None, durable: false, reporting: None }
     }
 
     /// Views of shards that were rebuilt from a data directory and run nothing.
     pub fn opened(shards: Vec<Shard>, archive: Option<Arc<Archive>>) -> Views {
         let (timeout, shards) = (TIMEOUT, Shards::Opened(Mutex::new(shards)));
-        Views { shards, archive, timeout, snapshot_scheduler: None, feed: None }
+        Views { shards, archive, timeout, snapshot_scheduler: None, feed: None, durable: false, reporting: None }
     }
 
     /// The same, with another time-out than [`TIMEOUT`].
@@ -145,6 +156,16 @@ impl Views {
         Views { feed: Some(feed), ..self }
     }
 
+    /// The same, whose shards answer when all that they tell is durable: a copy of it is never ahead of the log.
+    pub fn only_durable(self) -> Views {
+        Views { durable: true, ..self }
+    }
+
+    /// The same, with a reporting database.
+    pub fn reported_by(self, reporting: Option<Arc<dyn ReportingDatabase>>) -> Views {
+        Views { reporting, ..self }
+    }
+
     /// The feed of the running gate; none where only data is read.
     pub fn feed(&self) -> Option<&Feed> {
         self.feed.as_ref()
@@ -153,6 +174,22 @@ impl Views {
     /// The scheduler that takes backups of the running gate.
     pub(super) fn snapshot_scheduler(&self) -> Option<&Addr<SnapshotScheduler>> {
         self.snapshot_scheduler.as_ref()
+    }
+
+    /// The archive; none where nothing is archived.
+    pub(super) fn archive(&self) -> Option<&Archive> {
+        self.archive.as_deref()
+    }
+
+    /// How many partitions there are.
+    pub fn partitions(&self) -> u16 {
+        match &self.shards {
+            Shards::Running(directory) => directory.node_config().partitions,
+            Shards::Opened(shards) => {
+                let shards = shards.lock().unwrap_or_else(PoisonError::into_inner);
+                shards.first().map_or(0, |shard| shard.node_config().partitions)
+            }
+        }
     }
 
     /// The running gate's actors; none when only data is read.
@@ -167,7 +204,8 @@ impl Views {
     pub(super) fn ask<Q: Ask>(&self, question: Q) -> Gathered<Q::Answer> {
         match &self.shards {
             Shards::Running(directory) => {
-                Gathered { answers: ask_these(directory, .., self.timeout, &question), ..nothing_gathered(directory) }
+                let answers = ask_these(directory, .., self.wanted(), &question);
+                Gathered { answers, ..nothing_gathered(directory) }
             }
             Shards::Opened(shards) => {
                 let shards = shards.lock().unwrap_or_else(PoisonError::into_inner);
@@ -228,7 +266,11 @@ impl Views {
         let Some(home) = directory.node_config().shard_of(partition).map(usize::from) else {
             return Gathered { answers: Vec::new(), whom: SHARDS, of: 0 };
         };
-        Gathered { answers: ask_these(directory, home..=home, self.timeout, &question), whom: SHARDS, of: 1 }
+        Gathered { answers: ask_these(directory, home..=home, self.wanted(), &question), whom: SHARDS, of: 1 }
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted { timeout: self.timeout, durable: self.durable }
     }
 
     /// An archived session.
@@ -311,7 +353,8 @@ const SHARDS: &str = "shards";
 
 /// Sends the same question to every shard, all at the same time.
 pub fn ask_all<Q: Ask>(directory: &Directory, question: &Q) -> Gathered<Q::Answer> {
-    Gathered { answers: ask_these(directory, .., TIMEOUT, question), ..nothing_gathered(directory) }
+    let wanted = Wanted { timeout: TIMEOUT, durable: false };
+    Gathered { answers: ask_these(directory, .., wanted, question), ..nothing_gathered(directory) }
 }
 
 /// No answers yet.
@@ -319,18 +362,30 @@ fn nothing_gathered<T>(directory: &Directory) -> Gathered<T> {
     Gathered { answers: Vec::new(), whom: SHARDS, of: usize::from(directory.node_config().shards) }
 }
 
+/// How a question is answered.
+#[derive(Clone, Copy)]
+struct Wanted {
+    timeout: Duration,
+    durable: bool,
+}
+
 /// A shard that is not open, or with a full mailbox, has not received the question, and counts as one without an answer.
 fn ask_these<Q: Ask>(
     directory: &Directory,
     which: impl RangeBounds<usize>,
-    timeout: Duration,
+    wanted: Wanted,
     question: &Q,
 ) -> Vec<Q::Answer> {
     let places = directory.places();
     let shards = places.shards().iter().enumerate().filter(|(index, _)| which.contains(index));
     let ask = |shard: &Addr<ShardActor>| -> Option<Asker<query::Answer>> {
-        let asker = directory.replies().asker(timeout).ok()?;
-        shard.try_send(RunQuery(question.clone().into(), asker.to())).ok()?;
+        let asker = directory.replies().asker(wanted.timeout).ok()?;
+        let (query, to) = (question.clone().into(), asker.to());
+        if wanted.durable {
+            shard.try_send(RunDurableQuery(query, to)).ok()?;
+        } else {
+            shard.try_send(RunQuery(query, to)).ok()?;
+        }
         Some(asker)
     };
     // All are asked before the first answer is waited for.

@@ -6,6 +6,7 @@ use super::ocpp_admission::{Access, AccessOf, OcppAdmission};
 use super::ocpp_forwarding::Behind;
 use super::passwords::{Passwords, PasswordsError};
 use super::settings::{ListenerSettings, OcppListener, Settings};
+use crate::config::reporting_url::ReportingUrl;
 use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
 use crate::message::Code;
@@ -172,6 +173,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         keys: keys::kept(&config.keys_file())?,
         receipt_base: config.receipts.address.clone(),
         receipts: Some(super::Receipts::configured(config)),
+        reporting: reporting(config)?,
         clock,
         snapshot_policy: SnapshotPolicy::log_below(
             u64::from(config.journal.log_mib_max) << 20,
@@ -182,6 +184,18 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         progress: Box::new(|_| {}),
         on_failure: Arc::new(super::end_process),
     })
+}
+
+/// The reporting database that the configuration names.
+///
+/// # Errors
+/// The file with its password cannot be read.
+pub fn reporting(config: &Config) -> Result<Option<ReportingUrl>, SetupError> {
+    let Some(url) = config.reporting.url.clone() else { return Ok(None) };
+    let url = url.in_data(&config.data_folder());
+    let Some(file) = &config.reporting.password_file else { return Ok(Some(url)) };
+    let password = read_secret(file)?;
+    Ok(Some(url.with_password(String::from_utf8_lossy(&password).trim())))
 }
 
 /// Makes the development PKI where the configuration has one, and renews its expiring certificates.

@@ -13,8 +13,8 @@ use crate::actors::hosting::{Hosting, HostingError, NotOpened};
 use crate::actors::shard_actor::Drain;
 use crate::actors::snapshot_scheduler::{Cycle, Dismiss, SnapshotScheduler};
 use crate::actors::writer::{CloseLog, JournalWriter};
-use crate::api::Views;
 use crate::api::feed::Feed;
+use crate::api::{ReportingDatabase, Views};
 use crate::host::cannot_listen;
 use crate::journal::{Archive, Ballast, DataDir, Failure, Recovered, recover_opening};
 use crate::metrics::Durations;
@@ -34,6 +34,7 @@ use crate::node::shard::Shard;
 use crate::node::tariff_assignment::TariffAssignments;
 use crate::payment::Capabilities;
 use crate::payment::routing::Registry;
+use crate::reporting::Reporting;
 use crate::transport::Edge;
 use crate::transport::descriptors::{self, Plan, Scarce};
 use crate::units::ProcessorId;
@@ -102,6 +103,7 @@ pub struct Gate {
     data: Option<PathBuf>,
     edge: Option<Edge>,
     reconciler: Option<Reconciler>,
+    reporting: Option<Arc<Reporting>>,
     io: ArbiterHandle,
     system: System,
     threads: Option<JoinHandle<()>>,
@@ -159,7 +161,8 @@ impl Gate {
             |rebuilt: &Rebuilding| rebuilt.shard.partitions().iter().map(|each| each.sessions.len()).sum::<usize>();
         let recovered_sessions = shards.iter().map(live).sum();
 
-        let directory = Arc::new(Directory::new(node_config, settings.clock.clone()));
+        let clock = settings.clock.clone();
+        let directory = Arc::new(Directory::new(node_config, clock.clone()));
         let away = match settings.receipts {
             None => None,
             Some(receipts) => {
@@ -246,6 +249,17 @@ impl Gate {
         let reconciler = unstarted
             .start(directory.clone(), archive.clone())
             .map_err(|error| StartError::System { what: "the reconciler's thread".to_owned(), error })?;
+        let reporting = match settings.reporting {
+            None => None,
+            Some(url) => {
+                let views = Views::running(directory.clone(), archive.clone());
+                let views = views.followed_by(Feed::new(tail.clone(), writer.clone()));
+                let started = Reporting::start(url, views, clock);
+                let failed =
+                    |error| StartError::System { what: "the thread of the reporting database".to_owned(), error };
+                Some(Arc::new(started.map_err(failed)?))
+            }
+        };
         Ok(Gate {
             chargers,
             processors,
@@ -267,6 +281,7 @@ impl Gate {
             data,
             edge,
             reconciler: Some(reconciler),
+            reporting,
             io,
             system,
             threads: Some(threads),
@@ -343,7 +358,8 @@ impl Gate {
     pub fn show_in(&self, console: &mut Console) -> std::io::Result<()> {
         let views = Views::running(self.directory.clone(), self.archive.clone());
         let views = views.followed_by(Feed::new(self.tail.clone(), self.writer.clone()));
-        let views = Arc::new(views.backed_up_by(self.snapshot_scheduler.clone()));
+        let reporting = self.reporting.clone().map(|reporting| reporting as Arc<dyn ReportingDatabase>);
+        let views = Arc::new(views.backed_up_by(self.snapshot_scheduler.clone()).reported_by(reporting));
         let measured = Measured {
             commits: self.syncs.clone(),
             ticks: self.ticks.clone(),
@@ -427,6 +443,9 @@ impl Gate {
 
     fn end(&mut self) {
         let Some(threads) = self.threads.take() else { return };
+        if let Some(reporting) = self.reporting.take() {
+            reporting.stop();
+        }
         self.directory.replies().close();
         let (dismissed, when) = mpsc::channel();
         if self.snapshot_scheduler.try_send(Dismiss(dismissed)).is_ok() {

@@ -5,6 +5,7 @@ use super::ocpp_admission::OcppAdmission;
 use super::ocpp_forwarding::Behind;
 use super::receipts::Receipts;
 use crate::actors::directory::Directory;
+use crate::config::reporting_url::ReportingUrl;
 use crate::journal::{Failure, Progress};
 use crate::node::snapshot_policy::SnapshotPolicy;
 use crate::node::tariff_assignment::TariffResolver;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub receipt_base: String,
     /// How closed sessions are archived; without it they stay in memory.
     pub receipts: Option<Receipts>,
+    /// The reporting database, if there is one.
+    pub reporting: Option<ReportingUrl>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Bounds of the edge.
@@ -87,6 +90,7 @@ impl Settings {
             keys: Keyring::fixed([0x77; 32]),
             receipt_base: String::new(),
             receipts: None,
+            reporting: None,
             clock: Arc::new(crate::host::SystemClock::new()),
             bounds: Bounds::default(),
             snapshot_policy: SnapshotPolicy::default(),

@@ -4,6 +4,7 @@ use super::interrupts::{Interrupts, Wish};
 use super::layout::{fitted, flow};
 use super::{CliError, Exit, Output, shards};
 use crate::app::demo::{Demo, DemoError, DemoSettings, OCPP_SHARE, OcppSettings, Standing, default_directory};
+use crate::config::reporting_url::ReportingUrl;
 use crate::sim::processor::ServiceReport;
 use crate::transport::websocket::WebSocketUrl;
 use crate::units::{Power, counted};
@@ -30,6 +31,9 @@ pub struct Args {
     /// Simulated chargers
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(0..=2000))]
     chargers: u16,
+    /// The reporting database: a file in the data directory, `sqlite:PATH` or `postgres://USER@HOST/DATABASE`
+    #[arg(long, value_name = "URL", default_value = "sqlite")]
+    reporting: ReportingUrl,
     /// Percent of them that speak OCPP over WebSocket: 2.1, 2.0.1 and 1.6 in turn
     #[arg(long, value_name = "PERCENT", default_value_t = OCPP_SHARE, value_parser = clap::value_parser!(u8).range(0..=100))]
     ocpp_share: u8,
@@ -128,6 +132,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             forward: args.ocpp_forward.clone(),
             share_percent: args.ocpp_share,
         },
+        reporting: Some(args.reporting.clone().in_data(&args.dir.join("data"))),
     };
     let mut demo = Demo::start(&settings).map_err(|error| match &error {
         DemoError::Start(error) => CliError::start(error),

@@ -30,7 +30,7 @@ const fn page(name: &'static str, text: &'static str) -> Page {
 }
 
 /// Every page, in an order in which they can be read.
-const PAGES: [Page; 16] = [
+const PAGES: [Page; 17] = [
     page("architecture", include_str!("../manual/architecture.md")),
     page("glossary", include_str!("../manual/glossary.md")),
     page("installation", include_str!("../manual/installation.md")),
@@ -38,6 +38,7 @@ const PAGES: [Page; 16] = [
     page("console", include_str!("../manual/console.md")),
     page("api", include_str!("../manual/api.md")),
     page("events", include_str!("../manual/events.md")),
+    page("reporting", include_str!("../manual/reporting.md")),
     page("certificates", include_str!("../manual/certificates.md")),
     page("pricing", include_str!("../manual/pricing.md")),
     page("payments", include_str!("../manual/payments.md")),

@@ -38,6 +38,7 @@ mod quarantine;
 pub mod receipt;
 mod recon;
 pub mod replay;
+mod reporting;
 pub mod serve;
 mod service_manager;
 pub mod session;
@@ -100,6 +101,8 @@ enum Verb {
     Token(token::Args),
     /// Endpoints that events are pushed to
     Webhook(webhook::Args),
+    /// The database that finance can query with SQL
+    Reporting(reporting::Args),
     /// Every order that came over the API
     Audit(audit::Args),
     /// The console in a browser
@@ -187,6 +190,7 @@ impl Verb {
             Verb::Receipt(args) => receipt::run(args, output),
             Verb::Serve(args) => serve::run(args, output),
             Verb::Recon(args) => recon::run(args, output),
+            Verb::Reporting(args) => reporting::run(args, output),
             Verb::Replay(args) => replay::run(args, output),
             Verb::Sim(args) => sim::run(args, output),
             Verb::Simulate(args) => simulate::run(args, output),

@@ -92,6 +92,7 @@ impl OwnGate {
             },
             receipt_base: String::new(),
             receipts: Some(Receipts::default()),
+            reporting: None,
             clock,
             snapshot_policy: SnapshotPolicy::default(),
             bounds: Bounds::default(),

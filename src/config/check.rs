@@ -223,6 +223,7 @@ impl Config {
             ("ocpp", "forward_ca_file", self.ocpp.forward_ca_file.as_deref()),
             ("console", "token_file", self.console.token_file.as_deref()),
             ("webhooks", "roots_file", self.webhooks.roots_file.as_deref()),
+            ("reporting", "password_file", self.reporting.password_file.as_deref()),
             ("tariffs", "folder", self.tariffs.folder.as_deref()),
         ];
         if self.gate.mode == Mode::Production {

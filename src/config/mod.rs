@@ -9,6 +9,7 @@
 mod check;
 mod money;
 mod problem;
+pub mod reporting_url;
 mod section;
 mod sections;
 mod setting;
@@ -19,7 +20,7 @@ pub use problem::{ConfigError, Problem};
 pub use section::{Field, Section};
 pub use sections::{
     Assignment, Chargers, Console, Credentials, Gate, Journal, Log, Ocpp, Operator, Payment, Processor, Processors,
-    Receipts, Site, Tariffs, Tls, Webhooks,
+    Receipts, Reporting, Site, Tariffs, Tls, Webhooks,
 };
 pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, SeriesScope, Setting, ZoneName};
 pub use tree::Origin;
@@ -57,6 +58,8 @@ pub struct Config {
     pub console: Console,
     /// `[webhooks]`
     pub webhooks: Webhooks,
+    /// `[reporting]`
+    pub reporting: Reporting,
     /// `[tariffs]`
     pub tariffs: Tariffs,
     /// `[[assignment]]`
@@ -100,7 +103,7 @@ pub struct Loaded {
     layers: Layers,
 }
 
-const SECTIONS: [&str; 17] = [
+const SECTIONS: [&str; 18] = [
     Gate::KEY,
     Chargers::KEY,
     Ocpp::KEY,
@@ -109,6 +112,7 @@ const SECTIONS: [&str; 17] = [
     Tls::KEY,
     Console::KEY,
     Webhooks::KEY,
+    Reporting::KEY,
     Tariffs::KEY,
     Assignment::KEY,
     Site::KEY,
@@ -276,6 +280,7 @@ impl Config {
             tls: Reader::section(root, problems),
             console: Reader::section(root, problems),
             webhooks: Reader::section(root, problems),
+            reporting: Reader::section(root, problems),
             tariffs: Reader::section(root, problems),
             assignments: assignments.into_iter().map(|(assignment, _)| assignment).collect(),
             payment: Reader::section(root, problems),
@@ -441,7 +446,8 @@ impl Config {
         }
         let mut all = vec![one(&self.gate), one(&self.chargers), one(&self.ocpp), one(&self.processors)];
         all.extend(each(&self.registry));
-        all.extend([one(&self.tls), one(&self.console), one(&self.webhooks), one(&self.tariffs)]);
+        all.extend([one(&self.tls), one(&self.console), one(&self.webhooks)]);
+        all.extend([one(&self.reporting), one(&self.tariffs)]);
         all.extend(each(&self.assignments));
         all.extend(each(&self.sites));
         all.extend([one(&self.payment), one(&self.credentials), one(&self.operator), one(&self.journal)]);

@@ -1,6 +1,7 @@
 //! Every section and setting, with its meaning and its built-in value.
 
 use super::money::Amounts;
+use super::reporting_url::ReportingUrl;
 use super::section::sections;
 use super::setting::{Limit, LogFormat, MinTls, Mode, Pattern, SeriesScope, ZoneName};
 use crate::payment::CredentialKind;
@@ -170,6 +171,14 @@ sections! {
         allow: Vec<String> = Vec::new();
         /// File with the authorities by which endpoints are recognised; without it, those of the system.
         roots_file: Option<PathBuf> = None;
+    }
+    /// A database that finance can query with SQL: sessions, money, documents and the books, kept up to date beside the gate.
+    Reporting "reporting" {
+        /// Which: "sqlite" for a file in the data directory, "sqlite:PATH", or "postgres://USER@HOST/DATABASE"; without it, there
+        /// is none.
+        url: Option<ReportingUrl> = None;
+        /// File with the password of PostgreSQL's user, readable by the gate's user only.
+        password_file: Option<PathBuf> = None;
     }
     /// Prices.
     Tariffs "tariffs" {

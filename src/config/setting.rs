@@ -1,5 +1,6 @@
 //! Types of single settings: how each is read from a value, and written.
 
+use super::reporting_url::{ReportingUrl, UrlFault};
 use super::tree::Value;
 use crate::limits;
 use crate::payment::CredentialKind;
@@ -288,6 +289,17 @@ impl Setting for WebSocketUrl {
     fn read(value: &Value) -> Result<WebSocketUrl, String> {
         const WANTED: &str = "an address such as \"ws://csms.example:9000/ocpp\"";
         text(value, WANTED)?.parse().map_err(|error: UrlError| error.to_string())
+    }
+    fn write(&self) -> Option<String> {
+        quoted(&self.to_string())
+    }
+}
+
+/// Written without its password.
+impl Setting for ReportingUrl {
+    fn read(value: &Value) -> Result<ReportingUrl, String> {
+        const WANTED: &str = "\"sqlite\", \"sqlite:PATH\" or \"postgres://USER@HOST/DATABASE\"";
+        text(value, WANTED)?.parse().map_err(|error: UrlFault| error.to_string())
     }
     fn write(&self) -> Option<String> {
         quoted(&self.to_string())

@@ -38,5 +38,7 @@ pub mod console {}
 pub mod api {}
 #[doc = include_str!("events.md")]
 pub mod events {}
+#[doc = include_str!("reporting.md")]
+pub mod reporting {}
 #[doc = include_str!("robustness.md")]
 pub mod robustness {}

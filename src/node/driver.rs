@@ -28,7 +28,7 @@ use super::output::Output;
 #[cfg(test)]
 use super::planted::{self, Bug};
 use super::ports::Ports;
-use super::query::Query;
+use super::query::{self, Query};
 use super::reference::ChargerRef;
 use super::reply::{Reply, ReplyTo};
 use super::shard::{PREFETCH_DEPTH, Shard};
@@ -94,6 +94,8 @@ pub struct Driver {
     snapshots: Vec<PartitionId>,
     /// When a piece of them was last written.
     swept: Option<Instant>,
+    /// Answers that wait until what they tell is durable; at most [`limits::DURABLE_ANSWERS`].
+    answers: VecDeque<(Position, ReplyTo, query::Answer)>,
     /// Starts that were refused because the shard is behind.
     refused: ::metrics::Counter,
     /// What was in flight when its last process ended was asked again.
@@ -129,6 +131,7 @@ impl Driver {
             unfetched: VecDeque::new(),
             snapshots: Vec::new(),
             swept: None,
+            answers: VecDeque::new(),
             refused: MAILBOX_REJECTED.counter(&["shard"]),
             resumed: false,
         }
@@ -184,6 +187,17 @@ impl Driver {
         ports.reply(to, Reply::Answer(query.answer(&self.shard)));
     }
 
+    /// An observer asks: the answer is what the shard knows by now, and it is given when all of that is durable. One more than
+    /// may wait gets no answer.
+    pub fn ask_durable<P: Ports>(&mut self, query: &Query, to: ReplyTo, ports: &mut P) {
+        let position = self.shard.appended();
+        if position <= self.shard.durable() {
+            self.ask(query, to, ports);
+        } else if self.answers.len() < limits::DURABLE_ANSWERS {
+            self.answers.push_back((position, to, query.answer(&self.shard)));
+        }
+    }
+
     /// A batch of records is durable.
     pub fn committed<P: Ports>(&mut self, batch: Batch, now: Now, ports: &mut P) {
         let durable = self.shard.committed(batch);
@@ -192,6 +206,9 @@ impl Driver {
             while let Some((_, arrived, readings)) = self.under_way.pop_front_if(|(last, ..)| *last <= durable) {
                 ports.durable(readings, instant.saturating_duration_since(arrived));
             }
+        }
+        while let Some((_, to, answer)) = self.answers.pop_front_if(|(position, ..)| *position <= durable) {
+            ports.reply(to, Reply::Answer(answer));
         }
         self.catch_up(now, ports);
         self.pump(now, ports);
@@ -232,6 +249,7 @@ impl Driver {
     /// up. What is left is its state, which can be opened again.
     pub fn close<P: Ports>(&mut self, code: Code, ports: &mut P) {
         self.under_way.clear();
+        self.answers.clear();
         self.swept = None;
         for partition in std::mem::take(&mut self.snapshots) {
             self.shard.give_up_snapshot(partition);

@@ -307,6 +307,17 @@ impl<A: Hostable> Arena<A> {
         self.cells.iter().map(|(slot, cell)| (slot, &cell.actor))
     }
 
+    /// The actors in the cells from one on to before another one, in the order of slots.
+    pub fn between(&self, from: u32, until: u32) -> impl Iterator<Item = &A> {
+        let until = until.min(u32::try_from(self.cells.end()).unwrap_or(u32::MAX));
+        (from..until).filter_map(|slot| self.cells.get(slot)).map(|cell| &cell.actor)
+    }
+
+    /// Every cell comes before this place.
+    pub fn end(&self) -> usize {
+        self.cells.end()
+    }
+
     /// Number of actors.
     pub fn len(&self) -> usize {
         self.cells.len()

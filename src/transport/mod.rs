@@ -3,6 +3,7 @@
 mod address;
 pub mod certificate;
 mod client;
+pub mod client_tls;
 mod connection;
 pub mod descriptors;
 mod edge;

@@ -8,8 +8,9 @@ use super::request::Call;
 use crate::api::{
     AccountRow, AccountSheet, BatchRow, BatchView, BooksSummary, ChargerRow, DiffersRow, ExportFormat, ExtraRow, FLAGS,
     Figures, Filter, GRACE, HoldRow, HoldSheet, InvoiceRow, LineRow, OperationListRow, OperationSheet, Page, Paged,
-    ProcessorRow, ProcessorSheet, ReceiptRow, Report, SESSION_STATES, SeriesRow, SessionRow, SessionSheet, SettledRow,
-    SettledSummary, TariffPrice, TariffRow, TariffSession, TariffSheet, TrialRow, hold_id, not_another,
+    ProcessorRow, ProcessorSheet, ReceiptRow, Report, ReportingStatus, SESSION_STATES, SeriesRow, SessionRow,
+    SessionSheet, SettledRow, SettledSummary, TariffPrice, TariffRow, TariffSession, TariffSheet, TrialRow, hold_id,
+    not_another,
 };
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::verify_receipt;
@@ -24,6 +25,10 @@ pub(super) fn openapi(_: &Call<'_>) -> Asked<JsonText> {
 
 pub(super) fn figures(call: &Call<'_>) -> Asked<Document<Figures>> {
     Ok(Document("figures/1", call.views.figures()?))
+}
+
+pub(super) fn reporting(call: &Call<'_>) -> Asked<Sheet<ReportingStatus>> {
+    Ok(Sheet(call.views.reporting_status()))
 }
 
 pub(super) fn sessions(call: &Call<'_>) -> Asked<List<SessionRow>> {

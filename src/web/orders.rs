@@ -8,7 +8,7 @@ use crate::api::{
     self, AccountOrdered, BackUp, BackedUp, BatchPart, BatchView, ChargerOrdered, Closing, CreditLimit, Draining,
     KeysLoaded, Linking, MeterKeyOrder, MeterKeyRegistered, MoneyOrdered, Opening, PartBrought, ProcessorOrdered,
     ProcessorTested, Promotion, QuarantineBilling, QuarantineDropping, QuarantineOrdered, Refunding, Releasing,
-    RemoteStart, RevertBatch, SessionStopped, TopUp, Triggering, hold_id,
+    RemoteStart, ReportingStatus, RevertBatch, SessionStopped, TopUp, Triggering, hold_id,
 };
 
 type Ordered<T> = Result<Sheet<T>, Problem>;
@@ -95,6 +95,10 @@ pub(super) fn revert(call: &Call<'_>, order: RevertBatch) -> Ordered<BatchView> 
 
 pub(super) fn reload_keys(call: &Call<'_>, NoMembers {}: NoMembers) -> Ordered<KeysLoaded> {
     Ok(Sheet(api::reload_keys(call.views)?))
+}
+
+pub(super) fn rebuild_reporting(call: &Call<'_>, NoMembers {}: NoMembers) -> Ordered<ReportingStatus> {
+    Ok(Sheet(call.views.rebuild_reporting()?))
 }
 
 pub(super) fn back_up(call: &Call<'_>, order: BackUp) -> Ordered<BackedUp> {

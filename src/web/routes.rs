@@ -367,6 +367,15 @@ pub(super) static ROUTES: &[Route] = &[
         "Removes an endpoint",
         body_or_none
     ),
+    query!("/api/v1/reporting", documents::reporting, &[], "How far the reporting database has come"),
+    order!(
+        "/api/v1/reporting/rebuild",
+        Roles::ADMIN,
+        orders::rebuild_reporting,
+        Pin::Nothing,
+        "The reporting database is made anew",
+        body_or_none
+    ),
     Route { roles: Roles::ADMIN, ..query!("/api/v1/tokens", doors::tokens, &[FORMAT], "Tokens of the API") },
     order!(
         "/api/v1/tokens",
@@ -677,6 +686,7 @@ mod tests {
         ("POST /api/v1/webhooks/{id}/replay", "a"),
         ("POST /api/v1/webhooks/{id}/rotate", "a"),
         ("POST /api/v1/webhooks/{id}/remove", "a"),
+        ("POST /api/v1/reporting/rebuild", "a"),
         ("GET /api/v1/tokens", "a"),
         ("POST /api/v1/tokens", "a"),
         ("POST /api/v1/tokens/{name}/revoke", "a"),

@@ -125,6 +125,7 @@ fn answers_are_as_the_document_of_the_api_has_them() {
         seed: 11,
         tariff: None,
         ocpp: OcppSettings::default(),
+        reporting: None,
     };
     let mut demo = Demo::start(&settings).unwrap();
     let console = demo.console.as_ref().unwrap();

@@ -70,6 +70,7 @@ fn a_running_gate_and_its_data_tell_the_same() {
         seed: 7,
         tariff: None,
         ocpp: OcppSettings::default(),
+        reporting: None,
     };
     let mut demo = Demo::start(&settings).unwrap();
     let address = demo.console.as_ref().unwrap().address;

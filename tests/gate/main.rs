@@ -33,6 +33,7 @@ mod packaging;
 mod readme;
 mod receipt_cli;
 mod replay;
+mod reporting;
 mod silent_shard;
 mod site_bound;
 mod tariff_cli;

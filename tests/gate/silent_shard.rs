@@ -34,6 +34,7 @@ fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
         seed: 11,
         tariff: None,
         ocpp: OcppSettings::default(),
+        reporting: None,
     };
     let mut demo = Demo::start(&settings).unwrap();
     let begun = Instant::now();

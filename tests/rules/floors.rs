@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("sim", 8),
     ("config", 9),
     ("api", 10),
+    ("reporting", 11),
     ("web", 11),
     ("app", 12),
     ("bench", 13),
@@ -55,6 +56,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["web"]),
     ("hyper", &["web"]),
     ("hyper_util", &["web"]),
+    ("rusqlite", &["reporting"]),
+    ("tokio_postgres", &["reporting", "config/reporting_url"]),
     ("clap", &["cli"]),
 ];
 

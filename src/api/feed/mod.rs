@@ -84,9 +84,24 @@ const VIEW_WITHIN: Duration = Duration::from_secs(10);
 /// How often the log is read anew when a part of it was trimmed meanwhile.
 const READS_MAX: usize = 4;
 /// Sessions are searched from so long before the time that an observer has seen.
-const SESSION_LIFE: TimeSpan = TimeSpan::from_secs(-14 * 86_400);
+pub const SESSION_LIFE: TimeSpan = TimeSpan::from_secs(-14 * 86_400);
 /// Clocks of chargers and of facts that came out of order.
-const OVERLAP: TimeSpan = TimeSpan::from_secs(-600);
+pub const OVERLAP: TimeSpan = TimeSpan::from_secs(-600);
+
+/// Facts behind a position.
+pub(super) enum Facts {
+    /// Some of them.
+    Some {
+        /// In their order.
+        facts: Vec<Arc<KeptRecord>>,
+        /// Behind the last one.
+        next: LogPosition,
+        /// Whether there may be more at once.
+        more: bool,
+    },
+    /// The log begins later: at this block.
+    Trimmed(u64),
+}
 
 /// What the log has behind a position.
 enum FromLog {
@@ -125,43 +140,59 @@ impl Feed {
         }
     }
 
-    fn in_log(&self, views: &Views, after: LogPosition, time: i64) -> Result<Events, Unanswered> {
+    /// Where the newest fact stands.
+    pub(super) fn log_end(&self) -> LogPosition {
+        self.tail.end()
+    }
+
+    /// Waits until there is a fact behind a position, at most so long.
+    pub fn wait_behind(&self, after: LogPosition, timeout: Duration) {
+        self.tail.wait(after, timeout);
+    }
+
+    /// The facts for observers behind a position, at most [`EVENTS_MAX`].
+    pub(super) fn facts(&self, after: LogPosition) -> Result<Facts, Unanswered> {
         let (facts, end) = match self.tail.behind(after, EVENTS_MAX) {
             Ok(facts) => (facts, None),
             Err(begin) => match self.read_log(after)? {
                 // What is missing up to there is in the tail.
                 FromLog::Facts(facts) => (facts, Some(begin)),
-                FromLog::Trimmed(first) if after.block == 0 && time == i64::MIN => {
-                    let next = Cursor::of(LogPosition { block: first, index: 0 }, time);
-                    return Ok(Events { events: Vec::new(), next, more: true });
-                }
-                FromLog::Trimmed(first) => {
-                    let since = Timestamp::from_unix_ms(time).saturating_add(OVERLAP);
-                    let oldest = since.saturating_add(SESSION_LIFE).max(Timestamp::default());
-                    let first_session = SessionId::new(oldest, PartitionId(0), 0);
-                    let next =
-                        Cursor::Sessions { last: first_session.as_u128(), since: since.unix_ms(), resume: first };
-                    return Ok(Events { events: vec![(Event::gap(since), next)], next, more: true });
-                }
+                FromLog::Trimmed(first) => return Ok(Facts::Trimmed(first)),
             },
         };
         let more = facts.len() >= EVENTS_MAX || end.is_some();
-        let (mut events, mut next, mut time) = (Vec::new(), after, time);
-        for kept in &facts {
-            next = kept.at;
-            // The log was verified when it was written: a fact that cannot be read is one of a newer version.
-            let Ok(fact) = Fact::read(kept.record()) else { continue };
-            let kind_of = |payment: PaymentId, number: Ordinal| kind_of(views, payment, number);
-            for event in events::of_fact(kept.partition, &fact, &kind_of)? {
-                time = Timestamp::parse_rfc3339(&event.at).map_or(time, |at| time.max(at.unix_ms()));
-                let (partition, sequence) = (Some(kept.partition.0), Some(kept.sequence.0));
-                events.push((Event { partition, sequence, ..event }, Cursor::of(next, time)));
-            }
-        }
+        let mut next = facts.last().map_or(after, |last| last.at);
         if facts.len() < EVENTS_MAX
             && let Some(end) = end
         {
             next = next.max(end);
+        }
+        Ok(Facts::Some { facts, next, more })
+    }
+
+    fn in_log(&self, views: &Views, after: LogPosition, time: i64) -> Result<Events, Unanswered> {
+        let (facts, next, more) = match self.facts(after)? {
+            Facts::Some { facts, next, more } => (facts, next, more),
+            Facts::Trimmed(first) if after.block == 0 && time == i64::MIN => {
+                let next = Cursor::of(LogPosition { block: first, index: 0 }, time);
+                return Ok(Events { events: Vec::new(), next, more: true });
+            }
+            Facts::Trimmed(first) => {
+                let since = Timestamp::from_unix_ms(time).saturating_add(OVERLAP);
+                let oldest = since.saturating_add(SESSION_LIFE).max(Timestamp::default());
+                let first_session = SessionId::new(oldest, PartitionId(0), 0);
+                let next = Cursor::Sessions { last: first_session.as_u128(), since: since.unix_ms(), resume: first };
+                return Ok(Events { events: vec![(Event::gap(since), next)], next, more: true });
+            }
+        };
+        let (mut events, mut time) = (Vec::new(), time);
+        for kept in &facts {
+            // The log was verified when it was written: a fact that cannot be read is one of a newer version.
+            let Ok(fact) = Fact::read(kept.record()) else { continue };
+            for event in events_of(views, kept, &fact)? {
+                time = Timestamp::parse_rfc3339(&event.at).map_or(time, |at| time.max(at.unix_ms()));
+                events.push((event, Cursor::of(kept.at, time)));
+            }
         }
         Ok(Events { events, next: Cursor::of(next, time), more })
     }
@@ -192,6 +223,26 @@ impl Feed {
         self.writer.try_send(View(reply)).ok()?;
         view.recv_timeout(VIEW_WITHIN).ok()
     }
+}
+
+/// The events of a fact, with its place.
+pub(super) fn events_of(views: &Views, kept: &KeptRecord, fact: &Fact<'_>) -> Result<Vec<Event>, Unanswered> {
+    let kind_of = |payment: PaymentId, number: Ordinal| kind_of(views, payment, number);
+    let mut events = events::of_fact(kept.partition, fact, &kind_of)?;
+    for event in &mut events {
+        (event.partition, event.sequence) = (Some(kept.partition.0), Some(kept.sequence.0));
+    }
+    Ok(events)
+}
+
+/// The events that a session's state still tells, from a time on.
+pub fn events_of_session(session: &Session, since: Timestamp) -> Vec<Event> {
+    events::of_session(session, since)
+}
+
+/// The event that those of accounts, processors and settlement before a time are missing.
+pub fn gap(before: Timestamp) -> Event {
+    Event::gap(before)
 }
 
 /// The kind of an operation, where its fact does not tell it: it never changes.

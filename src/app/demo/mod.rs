@@ -12,6 +12,7 @@ use super::tariff_resolver::Assigned;
 use crate::account;
 use crate::actors::directory::Directory;
 use crate::api::Views;
+use crate::config::reporting_url::ReportingUrl;
 use crate::journal::{DataDir, Layout, Owner, OwnerMode};
 use crate::message::Subject;
 use crate::node::input::Input;
@@ -60,6 +61,8 @@ pub struct DemoSettings {
     pub tariff: Option<PathBuf>,
     /// Listeners for chargers that speak OCPP.
     pub ocpp: OcppSettings,
+    /// The reporting database, if there is one.
+    pub reporting: Option<ReportingUrl>,
 }
 
 /// The demonstration's listeners for chargers that speak OCPP.
@@ -473,6 +476,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
         keys: keys::kept(&settings.directory.join(keys::KEYS_FILE))?,
         receipt_base: String::new(),
         receipts: Some(super::Receipts::default()),
+        reporting: settings.reporting.clone(),
         clock: pace.clock.clone(),
         snapshot_policy: crate::node::snapshot_policy::SnapshotPolicy::default(),
         bounds: Bounds::default(),

@@ -5,6 +5,7 @@
 
 mod books;
 mod documents;
+mod observed;
 mod paging;
 mod resources;
 mod sessions;
@@ -12,6 +13,10 @@ mod settlement;
 
 pub use books::{AccountsBehind, BalancesOf, BookKey, BooksOf, EveryBook, PartitionEntries, ShardBooks};
 pub use documents::{DocumentNamed, Documents, DocumentsWaiting, EveryDocument, NewestDocument, OpenedSeries};
+pub use observed::{
+    ChargersNamed, EntriesBehind, EntriesOfPage, EntryPlace, LiveSessions, NewEntries, SessionsFrom, SessionsNamed,
+    TopUps, TopUpsNamed,
+};
 pub use paging::{First, Page, Part, Rows};
 pub use resources::{
     AccountNamed, AccountSheet, AccountSummary, Accounts, ChargerSummary, Chargers, HoldSummary, Holds, ShardFigures,
@@ -134,6 +139,18 @@ queries! {
     BatchWithSameContent => Option<Box<str>>;
     /// A page of the sessions and top-ups of which money moved.
     MovedMoney => Rows<crate::units::PaymentId, Moved>;
+    /// Some live sessions with their states.
+    SessionsNamed => Vec<LiveSession>;
+    /// The live sessions of a partition from a cell on.
+    SessionsFrom => Option<LiveSessions>;
+    /// Some top-ups.
+    TopUpsNamed => Vec<crate::account::TopUp>;
+    /// A page of the top-ups.
+    TopUps => Rows<crate::units::PaymentId, Box<crate::account::TopUp>>;
+    /// Some chargers.
+    ChargersNamed => Vec<(String, ChargerSummary)>;
+    /// The entries of the books behind places.
+    EntriesBehind => Vec<NewEntries>;
 }
 
 /// Whether the shard answers at all.

@@ -51,7 +51,7 @@ impl Chargers {
 }
 
 impl ChargerSummary {
-    fn of(hosted: &HostedCharger) -> ChargerSummary {
+    pub(super) fn of(hosted: &HostedCharger) -> ChargerSummary {
         let state = hosted.state();
         let connectors = state.described.connectors.iter().map(|connector| {
             let status = hosted.statuses().iter().find(|(id, _)| *id == connector.id);

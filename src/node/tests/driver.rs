@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::journal::Batch;
+use crate::limits;
 use crate::message::Received;
 use crate::node::archiver::ToArchive;
 use crate::node::driver::{Driver, ReadBatch};
 use crate::node::log_figures::LogFigures;
 use crate::node::ports::Ports;
+use crate::node::query::{self, Query, SessionsNamed};
 use crate::node::reply::Reply;
 use crate::node::snapshot::Taken;
 use std::collections::VecDeque;
@@ -20,6 +22,8 @@ struct Noted {
     sent: Vec<ToCharger>,
     read_on: usize,
     operations: Vec<Operation>,
+    /// Answers about sessions: to whom, and how many there are.
+    answers: Vec<(u64, usize)>,
     /// How long after they came readings were durable, and how many.
     durable: Vec<(u64, Duration)>,
 }
@@ -60,7 +64,10 @@ impl Ports for Noted {
     }
 
     fn reply(&mut self, to: ReplyTo, reply: Reply) {
-        unreachable!("{to:?} asked for {reply:?}");
+        match reply {
+            Reply::Answer(query::Answer::SessionsNamed(sessions)) => self.answers.push((to.number, sessions.len())),
+            reply => unreachable!("{to:?} asked for {reply:?}"),
+        }
     }
 
     fn has_archive(&self) -> bool {
@@ -101,6 +108,7 @@ impl Stage {
             sent: Vec::new(),
             read_on: 0,
             operations: Vec::new(),
+            answers: Vec::new(),
             durable: Vec::new(),
         };
         let mut stage = Stage { driver: Driver::new(Shard::new(node_config(), 0, now)), ports, now };
@@ -232,4 +240,29 @@ fn what_waits_for_the_journal_is_taken_in_its_order() {
         "{:?}",
         stage.ports.sent
     );
+}
+
+#[test]
+fn an_observer_gets_its_answer_when_all_that_it_tells_is_durable() {
+    let mut stage = Stage::new();
+    let start = stage.start();
+    stage.reads(vec![start]);
+    let partitions = stage.driver.shard().partitions();
+    let id =
+        partitions.iter().flat_map(|each| each.sessions.iter()).map(|(_, hosted)| hosted.state().id).next().unwrap();
+    let query = Query::from(SessionsNamed(vec![id]));
+    let to = |number| ReplyTo { number, ..ReplyTo::NONE };
+    stage.driver.ask(&query, to(1), &mut stage.ports);
+    assert_eq!(stage.ports.answers, [(1, 1)], "an operator sees what is decided");
+    for number in 2..=1 + limits::DURABLE_ANSWERS as u64 {
+        stage.driver.ask_durable(&query, to(number), &mut stage.ports);
+    }
+    stage.driver.ask_durable(&query, to(1_000), &mut stage.ports);
+    assert_eq!(stage.ports.answers.len(), 1, "an observer does not");
+    stage.commits();
+    let answered: Vec<u64> = stage.ports.answers.iter().map(|(number, _)| *number).collect();
+    let expected: Vec<u64> = (1..=1 + limits::DURABLE_ANSWERS as u64).collect();
+    assert_eq!(answered, expected, "in order, and no more of them wait than may");
+    stage.driver.ask_durable(&query, to(2_000), &mut stage.ports);
+    assert_eq!(stage.ports.answers.last(), Some(&(2_000, 1)), "at once, when nothing is under way");
 }

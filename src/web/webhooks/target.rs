@@ -3,6 +3,7 @@
 
 use super::WebhookSettings;
 use crate::limits::{WEBHOOK_ANSWER_BYTES, WEBHOOK_TIMEOUT};
+use crate::transport::client_tls::SYSTEM_ROOTS;
 use crate::transport::tls::provider;
 use crate::web::problem::Problem;
 use axum::http::Uri;
@@ -17,9 +18,6 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
-/// Where systems keep the authorities that they trust.
-const SYSTEM_ROOTS: &[&str] =
-    &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 /// Longest address.
 const URL_MAX: usize = 2_000;
 

@@ -4,6 +4,7 @@
 
 pub mod business;
 pub mod driven;
+pub mod postgres;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
