@@ -17,7 +17,7 @@ use crate::api::feed::Feed;
 use crate::api::{ReportingDatabase, Views};
 use crate::host::cannot_listen;
 use crate::journal::{Archive, Ballast, DataDir, Failure, Recovered, recover_opening};
-use crate::metrics::Durations;
+use crate::metrics::{Durations, REPORTING_LAG, REPORTING_ROWS};
 use crate::node::ConnectionId;
 use crate::node::credential_links::LocalCredentialLinks;
 use crate::node::credentials::Credentials;
@@ -249,6 +249,9 @@ impl Gate {
         let reconciler = unstarted
             .start(directory.clone(), archive.clone())
             .map_err(|error| StartError::System { what: "the reconciler's thread".to_owned(), error })?;
+        // A scrape has every metric, also where there is no reporting database.
+        REPORTING_LAG.gauge(&[]).set(0.0);
+        REPORTING_ROWS.counter(&[]).increment(0);
         let reporting = match settings.reporting {
             None => None,
             Some(url) => {

@@ -31,9 +31,9 @@ pub struct Args {
     /// Simulated chargers
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(0..=2000))]
     chargers: u16,
-    /// The reporting database: a file in the data directory, `sqlite:PATH` or `postgres://USER@HOST/DATABASE`
-    #[arg(long, value_name = "URL", default_value = "sqlite")]
-    reporting: ReportingUrl,
+    /// Keep a reporting database: `sqlite` (a file in the data directory), `sqlite:PATH` or `postgres://USER@HOST/DATABASE`
+    #[arg(long, value_name = "URL")]
+    reporting: Option<ReportingUrl>,
     /// Percent of them that speak OCPP over WebSocket: 2.1, 2.0.1 and 1.6 in turn
     #[arg(long, value_name = "PERCENT", default_value_t = OCPP_SHARE, value_parser = clap::value_parser!(u8).range(0..=100))]
     ocpp_share: u8,
@@ -132,7 +132,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             forward: args.ocpp_forward.clone(),
             share_percent: args.ocpp_share,
         },
-        reporting: Some(args.reporting.clone().in_data(&args.dir.join("data"))),
+        reporting: args.reporting.clone().map(|url| url.in_data(&args.dir.join("data"))),
     };
     let mut demo = Demo::start(&settings).map_err(|error| match &error {
         DemoError::Start(error) => CliError::start(error),
