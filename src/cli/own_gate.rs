@@ -5,6 +5,7 @@ use crate::app::keys;
 use crate::app::{
     Access, Assigned, Data, Gate, ListenerSettings, OcppAdmission, OcppListener, Receipts, Settings, SnapshotPolicy,
 };
+use crate::config::reporting_url::{FILE, ReportingUrl};
 use crate::host::SystemClock;
 use crate::journal::Layout;
 use crate::message::Subject;
@@ -52,6 +53,8 @@ pub struct Wishes {
     pub rules: Vec<Rule>,
     /// Directory of its data; `None`: a temporary folder that is removed afterwards.
     pub data: Option<PathBuf>,
+    /// Whether it keeps a reporting database.
+    pub is_reported: bool,
 }
 
 const TRUST_DOMAIN: &str = "wattstile.local";
@@ -92,7 +95,7 @@ impl OwnGate {
             },
             receipt_base: String::new(),
             receipts: Some(Receipts::default()),
-            reporting: None,
+            reporting: wishes.is_reported.then(|| ReportingUrl::Sqlite(folder.path.join(FILE))),
             clock,
             snapshot_policy: SnapshotPolicy::default(),
             bounds: Bounds::default(),

@@ -158,6 +158,7 @@ fn with_own_gate(
         partitions: 64,
         rules: Vec::new(),
         data: args.data.clone(),
+        is_reported: false,
     })?;
     let chargers = by_charger(sessions);
     let mut dials: BTreeMap<ChargerId, Dialler> = BTreeMap::new();

@@ -92,6 +92,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         partitions: PARTITIONS,
         rules: Vec::new(),
         data: args.data,
+        is_reported: false,
     })?;
     let id = ProcessorId::new("null-cards").map_err(CliError::failed)?;
     let dialler = gate.processor(&id)?;

@@ -98,6 +98,7 @@ pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
         partitions: 64,
         rules: Vec::new(),
         data: None,
+        is_reported: false,
     })?;
     let speech = if args.ocpp { Speech::Ocpp } else { Speech::Charger };
     let peers = (1..=FIRST + args.connections).map(|number| {

@@ -7,6 +7,7 @@ use super::readings::{Args, Course, Measured};
 use crate::app::{Assigned, Data, Figures, Gate, Settings, SnapshotPolicy};
 use crate::bench::load::LoadReport;
 use crate::bench::{InProcessLoad, InProcessSettings};
+use crate::config::reporting_url::{FILE, ReportingUrl};
 use crate::host::ProcessUsage;
 use crate::host::SystemClock;
 use crate::journal::Layout;
@@ -34,6 +35,7 @@ pub(super) fn measure(args: &Args, course: Course, output: &Output) -> Result<Me
         policy: Policy { no_start: TimeSpan::from_secs(3_600), ..Policy::default() },
         snapshot_policy: SnapshotPolicy::log_below(args.log_mib << 20, Duration::from_secs(15 * 60)),
         tariff_resolver: Box::new(Assigned::everywhere(tariff, "Europe/Amsterdam").map_err(CliError::failed)?),
+        reporting: is_observed.then(|| ReportingUrl::Sqlite(folder.path().join(FILE))),
         ..Settings::bare(Data::Directory {
             path: folder.path().join("data"),
             layout: Layout::new(args.partitions),
@@ -48,7 +50,7 @@ pub(super) fn measure(args: &Args, course: Course, output: &Output) -> Result<Me
     let opening = Instant::now();
     in_process.open(&gate, args.timeout).map_err(CliError::failed)?;
     let opening = opening.elapsed();
-    let observers = is_observed.then(|| Observers::start(&gate)).transpose()?;
+    let observers = is_observed.then(|| Observers::start(&gate, args.timeout)).transpose()?;
     output.inform(format_args!("measuring for {}", humantime::format_duration(args.duration)));
     gate.take_commits();
     let (open, written) = (ProcessUsage::own(), gate.log().written());

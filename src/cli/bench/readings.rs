@@ -65,7 +65,7 @@ pub struct Args {
     /// In the end drop all connections at once, and measure until all are connected and served again
     #[arg(long)]
     pub(super) storm: bool,
-    /// The same again in the same run, while a browser looks at the console's overview and a program follows the events
+    /// The same again in the same run, while a browser looks at the console, a program follows the events, and a reporting database is kept
     #[arg(long, conflicts_with_all = ["ocpp", "storm"])]
     observed: bool,
     /// Be the other process
@@ -317,8 +317,9 @@ fn text_of(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             out,
             "  observed   {readings_durable_per_s} readings/s durable, ack p99 {ack_p99_us} µs: {ack_p99_percent} % of the above"
         )?;
-        if let Some(Observed { pages, page_p50_us, page_p99_us, events }) = observed {
+        if let Some(Observed { pages, page_p50_us, page_p99_us, events, reporting_lag_p99_ms }) = observed {
             writeln!(out, "             {pages} pages, p50 {page_p50_us} µs, p99 {page_p99_us} µs; {events} events")?;
+            writeln!(out, "             reporting  {reporting_lag_p99_ms} ms behind, p99")?;
         }
     }
     if let Some(storm) = &report.storm {

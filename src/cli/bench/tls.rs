@@ -87,6 +87,7 @@ pub(super) fn measure(args: &Args, course: Course, output: &Output) -> Result<Me
         partitions: args.partitions,
         rules,
         data: args.data.clone(),
+        is_reported: is_observed,
     })?;
     let job = job(args, rate, is_ocpp, &mut gate)?;
     let dialler = gate.processor(&processor)?;
@@ -125,7 +126,8 @@ pub(super) fn measure(args: &Args, course: Course, output: &Output) -> Result<Me
         let _opened = next()?;
         gate.gate().take_commits();
         let (open, written) = (ProcessUsage::own(), gate.gate().log().written());
-        let observers = is_observed.then(|| Observers::start(gate.gate())).transpose().map_err(io::Error::other)?;
+        let observers =
+            is_observed.then(|| Observers::start(gate.gate(), args.timeout)).transpose().map_err(io::Error::other)?;
         output.inform(format_args!("measuring for {}", humantime::format_duration(args.duration)));
         input.write_all(b"go\n")?;
         input.flush()?;
