@@ -474,6 +474,21 @@ pub const EVENTS_MAX: usize = 1_000;
 /// Sessions that are read for one page of events that the log has no more.
 pub const FEED_SESSIONS_READ: usize = 200;
 
+/// How long a charger may be without a connection and still count as online.
+pub const CHARGER_ABSENT_MAX: TimeSpan = TimeSpan::from_secs(60);
+
+/// The same of a processor.
+pub const PROCESSOR_ABSENT_MAX: TimeSpan = TimeSpan::from_secs(10);
+
+/// How long peers have to come back after a restart of the gate, before those that did not are missed.
+pub const ABSENT_AFTER_RESTART: TimeSpan = TimeSpan::from_secs(300);
+
+/// Absent peers of a partition that are noted in one tick.
+pub const ABSENCES_NOTED_AT_ONCE: usize = 64;
+
+/// Certificates of a partition of which it is remembered that they expire soon.
+pub const CERTIFICATES_EXPIRING: usize = 4_096;
+
 /// Clients that follow the feed at once.
 pub const EVENT_STREAMS_MAX: usize = 16;
 

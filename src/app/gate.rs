@@ -1,6 +1,7 @@
 //! A running gate: started from settings, stopped in good order.
 
 use super::data::{Opened, open};
+use super::expiry_watch::ExpiryWatch;
 use super::introduced::Introduced;
 use super::receiver::Receiver;
 use super::reconciler::{Reconciler, Unstarted};
@@ -102,6 +103,7 @@ pub struct Gate {
     figures: Arc<LogFigures>,
     data: Option<PathBuf>,
     edge: Option<Edge>,
+    expiry_watch: Option<ExpiryWatch>,
     reconciler: Option<Reconciler>,
     reporting: Option<Arc<Reporting>>,
     io: ArbiterHandle,
@@ -246,9 +248,14 @@ impl Gate {
             }
             edge = Some(opened);
         }
-        let reconciler = unstarted
-            .start(directory.clone(), archive.clone())
-            .map_err(|error| StartError::System { what: "the reconciler's thread".to_owned(), error })?;
+        let thread = |what: &str| {
+            let what = what.to_owned();
+            move |error| StartError::System { what, error }
+        };
+        let expiry_watch = edge.as_ref().map(|edge| ExpiryWatch::start(edge, directory.clone())).transpose();
+        let expiry_watch = expiry_watch.map_err(thread("the thread that watches certificates"))?;
+        let reconciler =
+            unstarted.start(directory.clone(), archive.clone()).map_err(thread("the reconciler's thread"))?;
         // A scrape has every metric, also where there is no reporting database.
         REPORTING_LAG.gauge(&[]).set(0.0);
         REPORTING_ROWS.counter(&[]).increment(0);
@@ -283,6 +290,7 @@ impl Gate {
             figures,
             data,
             edge,
+            expiry_watch,
             reconciler: Some(reconciler),
             reporting,
             io,
@@ -419,7 +427,7 @@ impl Gate {
             edge.live().close_all("the gate is shutting down");
             drop(edge);
         }
-        drop(self.reconciler.take());
+        drop((self.reconciler.take(), self.expiry_watch.take()));
         let deadline = Instant::now() + Duration::from_secs(10);
         for shard in &self.directory.shards() {
             while Instant::now() < deadline {
@@ -467,6 +475,7 @@ impl Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         self.edge.take();
+        self.expiry_watch.take();
         self.reconciler.take();
         self.end();
     }

@@ -11,6 +11,7 @@ pub mod configured;
 mod connection;
 mod data;
 pub mod demo;
+mod expiry_watch;
 mod gate;
 mod introduced;
 pub mod keys;

@@ -180,7 +180,7 @@ fn certificates(config: &Config, now: Timestamp) -> Vec<Finding> {
     let ocpp = config.ocpp.listen.map(|_| ListenerKind::Ocpp);
     for listener in [ListenerKind::Chargers, ListenerKind::Processors].into_iter().chain(ocpp) {
         match Tls::new(config.tls_policy(listener), Source::Files(config.tls_files(listener))) {
-            Ok(tls) => expiries.extend(tls.expiries().into_iter().map(|(name, at)| (at, name))),
+            Ok(tls) => expiries.extend(tls.in_use().into_iter().map(|used| (used.not_after, used.name))),
             // What the next start renews by itself is no reason to refuse it.
             Err(error) if own && error.is_of_time() => {
                 let help = "the next start renews it; `wattstile cert renew` does now";

@@ -62,5 +62,18 @@ pub fn apply(charger: &mut Charger, event: &Event) {
         Event::StartRefused { key, mark, code } => {
             charger.refuse(*key, *mark, *code);
         }
+        Event::WentOnline { at: _ } => charger.is_online = true,
+        Event::WentOffline { at: _ } => charger.is_online = false,
+        Event::Faulted { connector, at: _ } => {
+            let faulted = &mut charger.numbered.get_or_insert_default().faulted;
+            if !faulted.contains(connector) {
+                faulted.push(*connector);
+            }
+        }
+        Event::Recovered { connector, at: _ } => {
+            if let Some(numbered) = &mut charger.numbered {
+                numbered.faulted.retain(|known| known != connector);
+            }
+        }
     }
 }

@@ -12,6 +12,11 @@ pub fn decide(charger: &Charger, command: Command, now: Timestamp) -> Decision {
         Command::Start { key, connector, proposed: _, is_made_here } => {
             Decision::reply(start(charger, key, connector, (is_made_here, now)))
         }
+        Command::Connected if charger.is_online => Decision::nothing(),
+        Command::Connected => Decision::event(Event::WentOnline { at: now }),
+        Command::Absent if charger.is_online => Decision::event(Event::WentOffline { at: now }),
+        Command::Absent => Decision::nothing(),
+        Command::Report { connector, is_faulted } => report(charger, connector, is_faulted, now),
     }
 }
 
@@ -29,6 +34,16 @@ pub fn route(charger: &Charger, key: SessionKey) -> Result<SessionId, Rejection>
 
 fn describe(charger: &Charger, description: Description) -> Decision {
     if *charger.described == description { Decision::nothing() } else { Decision::event(Event::Described(description)) }
+}
+
+/// One outside the charger's description is ignored, so that their number is bounded.
+fn report(charger: &Charger, connector: ConnectorId, is_faulted: bool, at: Timestamp) -> Decision {
+    let is_known = charger.described.connectors.iter().any(|known| known.id == connector);
+    match (charger.is_faulted(connector), is_faulted) {
+        (false, true) if is_known => Decision::event(Event::Faulted { connector, at }),
+        (true, false) => Decision::event(Event::Recovered { connector, at }),
+        (false, _) | (true, true) => Decision::nothing(),
+    }
 }
 
 fn start(charger: &Charger, key: SessionKey, connector: ConnectorId, (is_made_here, now): (bool, Timestamp)) -> Effect {
@@ -112,6 +127,28 @@ mod tests {
         let charger = charger();
         let description = Description { connectors: charger.described.connectors.clone(), firmware: "1.0".into() };
         assert_eq!(decide(&charger, Command::Describe(description), NOW), Decision::nothing());
+    }
+
+    #[test]
+    fn presence_and_faults_are_facts_only_when_they_change() {
+        let mut charger = charger();
+        let facts = |charger: &mut Charger, command: Command| {
+            let events = decide(charger, command, NOW).events;
+            events.iter().for_each(|event| apply(charger, event));
+            events.to_vec()
+        };
+        assert_eq!(facts(&mut charger, Command::Absent), []);
+        assert_eq!(facts(&mut charger, Command::Connected), [Event::WentOnline { at: NOW }]);
+        assert_eq!(facts(&mut charger, Command::Connected), []);
+        assert_eq!(facts(&mut charger, Command::Absent), [Event::WentOffline { at: NOW }]);
+        let connector = ConnectorId(2);
+        let report = |is_faulted| Command::Report { connector, is_faulted };
+        assert_eq!(facts(&mut charger, report(false)), []);
+        assert_eq!(facts(&mut charger, report(true)), [Event::Faulted { connector, at: NOW }]);
+        assert_eq!(facts(&mut charger, report(true)), []);
+        assert_eq!(facts(&mut charger, report(false)), [Event::Recovered { connector, at: NOW }]);
+        let unknown = Command::Report { connector: ConnectorId(9), is_faulted: true };
+        assert_eq!(facts(&mut charger, unknown), [], "it has no such connector");
     }
 
     #[test]

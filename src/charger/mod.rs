@@ -51,6 +51,17 @@ pub enum Command {
         /// The gate has just made the key: it cannot be old.
         is_made_here: bool,
     },
+    /// A connection spoke for it.
+    Connected,
+    /// It has been without a connection for as long as that may last.
+    Absent,
+    /// It reported the state of a connector.
+    Report {
+        /// Which.
+        connector: ConnectorId,
+        /// Whether it has a fault.
+        is_faulted: bool,
+    },
 }
 
 /// A charger's description of itself.
@@ -66,7 +77,8 @@ stored!(struct Description { 0: connectors, 1: firmware });
 
 few!(Description);
 
-/// Facts of a charger. `Described` and `StartRefused` are journaled; the others are derived from the events of its sessions.
+/// Facts of a charger. Those about its sessions are derived from the events of the sessions, but for `StartRefused`; the others
+/// are journaled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// It described itself, for the first time or differently from before.
@@ -128,6 +140,30 @@ pub enum Event {
         /// The key; none: it has none any more.
         der: Option<Box<[u8]>>,
     },
+    /// It is connected, and was not before.
+    WentOnline {
+        /// When.
+        at: Timestamp,
+    },
+    /// It is not connected any more, and did not come back in time.
+    WentOffline {
+        /// When its time was over.
+        at: Timestamp,
+    },
+    /// A connector has a fault.
+    Faulted {
+        /// Which.
+        connector: ConnectorId,
+        /// When the gate knew.
+        at: Timestamp,
+    },
+    /// A connector has its fault no longer.
+    Recovered {
+        /// Which.
+        connector: ConnectorId,
+        /// When the gate knew.
+        at: Timestamp,
+    },
 }
 
 stored!(enum Event {
@@ -138,6 +174,10 @@ stored!(enum Event {
     4: StartRefused { 0: key, 1: mark, 2: code },
     5: SessionContinued { 0: key, 1: session, 2: connector },
     6: MeterKeyRegistered { 0: der },
+    7: WentOnline { 0: at },
+    8: WentOffline { 0: at },
+    9: Faulted { 0: connector, 1: at },
+    10: Recovered { 0: connector, 1: at },
 });
 
 /// An action of the partition. It stays inside the partition and needs no durable position, except for the refusal.

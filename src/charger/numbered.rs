@@ -53,17 +53,19 @@ fn digest_of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> u64 {
     u64::from_be_bytes(*context.finish().as_ref().first_chunk().expect("SHA-256 has 32 bytes"))
 }
 
-/// What is kept of a charger that the gate numbers sessions for: those sessions, and the key of its meter. Most chargers have
-/// none of it, and pay nothing for it.
+/// What few chargers have: sessions that the gate numbers, a key of the meter, faults. The others pay nothing for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Numbered {
     /// In the order in which they began.
     pub(super) begun: Vec<Begun>,
     /// The public key of its meter, as a SubjectPublicKeyInfo in DER.
     pub(super) meter_key: Option<Box<[u8]>>,
+    /// Connectors with a fault.
+    #[serde(skip)]
+    pub(super) faulted: Vec<ConnectorId>,
 }
 
-stored!(struct Numbered { 0: begun, 1: meter_key or None });
+stored!(struct Numbered { 0: begun, 1: meter_key or None, 2: faulted or Vec::new() });
 
 /// A beginning that the gate has numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +109,11 @@ impl Charger {
     /// The public key of its meter that an operator registered, as a SubjectPublicKeyInfo in DER.
     pub fn meter_key(&self) -> Option<&[u8]> {
         self.numbered.as_ref()?.meter_key.as_deref()
+    }
+
+    /// Whether a connector has a fault, by what the charger reported.
+    pub fn is_faulted(&self, connector: ConnectorId) -> bool {
+        self.numbered.as_ref().is_some_and(|numbered| numbered.faulted.contains(&connector))
     }
 
     /// Beginnings that the gate has numbered and still remembers, the newest first.

@@ -22,9 +22,12 @@ pub struct Charger {
     /// Where the gate numbers its sessions, how it recognises them.
     #[serde(skip)]
     pub(super) numbered: Option<Box<Numbered>>,
+    /// Whether it counts as connected: it is, or was until a moment ago.
+    #[serde(skip)]
+    pub is_online: bool,
 }
 
-stored!(struct Charger { 0: id, 1: described, 2: open, 3: past, 4: numbered or None });
+stored!(struct Charger { 0: id, 1: described, 2: open, 3: past, 4: numbered or None, 5: is_online or false });
 
 /// Past sessions of a charger, kept to recognise repeated starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +96,14 @@ stored!(struct PastSession { 0: key, 1: session, 2: sequence, 3: refused, 4: clo
 impl Charger {
     /// A charger without facts.
     pub fn new(id: ChargerId) -> Charger {
-        Charger { id, described: Common::default(), open: SmallVec::new(), past: None, numbered: None }
+        Charger {
+            id,
+            described: Common::default(),
+            open: SmallVec::new(),
+            past: None,
+            numbered: None,
+            is_online: false,
+        }
     }
 
     /// The open session with this key.

@@ -229,6 +229,7 @@ fn meaning(record: Record<'_>, version: u32) -> Option<Value> {
         Fact::Document(event) => Some(json!({ "event": serde_json::to_value(event).ok()? })),
         Fact::Processor(event) => Some(json!({ "event": serde_json::to_value(event).ok()? })),
         Fact::Settlement(event) => Some(json!({ "event": serde_json::to_value(event).ok()? })),
+        Fact::Certificate(event) => Some(json!({ "event": serde_json::to_value(event).ok()? })),
     }
 }
 

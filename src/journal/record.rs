@@ -103,10 +103,12 @@ record_kinds! {
     SettlementEvent = 6, "settlement_event";
     /// A fact of a top-up.
     TopUpEvent = 7, "top_up_event";
-    /// A fact about a processor: what it declared, whether an operator drains it.
+    /// A fact about a processor: what it declared, whether it is connected, whether it is drained.
     ProcessorEvent = 8, "processor_event";
     /// A document that waits for its number, or has it now.
     DocumentEvent = 9, "document_event";
+    /// A fact about a certificate: it expires soon.
+    CertificateEvent = 10, "certificate_event";
 }
 
 impl fmt::Display for RecordKind {
@@ -404,7 +406,8 @@ mod tests {
                 (6, "settlement_event"),
                 (7, "top_up_event"),
                 (8, "processor_event"),
-                (9, "document_event")
+                (9, "document_event"),
+                (10, "certificate_event")
             ]
         );
         assert_eq!(RecordKind::from_number(0), None);

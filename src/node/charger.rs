@@ -5,12 +5,13 @@ use crate::charger::{self, Charger, Command, Effect, Event};
 use crate::message::{Channel, ConnectorState, Numbering};
 use crate::stored::Stored;
 use crate::units::{ChargerId, ConnectorId, Mono, SessionKey};
+use smallvec::SmallVec;
 
 /// A charger, hosted in its partition.
 pub struct HostedCharger {
     state: Charger,
     /// Reported states of its connectors; for operators only.
-    statuses: Box<[(ConnectorId, ConnectorState)]>,
+    statuses: Option<Box<SmallVec<[(ConnectorId, ConnectorState); 2]>>>,
     /// Its current connection, or [`NO_CONNECTION`].
     connection: ConnectionId,
     /// The channel on that connection.
@@ -46,7 +47,7 @@ impl HostedCharger {
     pub fn from_state(state: Charger) -> HostedCharger {
         HostedCharger {
             state,
-            statuses: Box::default(),
+            statuses: None,
             connection: NO_CONNECTION,
             channel: Channel::default(),
             numbering: Numbering::default(),
@@ -86,15 +87,16 @@ impl HostedCharger {
         if !self.state.described.connectors.iter().any(|known| known.id == connector) {
             return;
         }
-        match self.statuses.iter_mut().find(|(known, _)| *known == connector) {
+        let statuses = self.statuses.get_or_insert_default();
+        match statuses.iter_mut().find(|(known, _)| *known == connector) {
             Some((_, known)) => *known = state,
-            None => self.statuses = [&*self.statuses, &[(connector, state)]].concat().into(),
+            None => statuses.push((connector, state)),
         }
     }
 
     /// Reported states of its connectors.
     pub fn statuses(&self) -> &[(ConnectorId, ConnectorState)] {
-        &self.statuses
+        self.statuses.as_ref().map_or(&[], |statuses| statuses.as_slice())
     }
 
     /// The cell of one of its open sessions.

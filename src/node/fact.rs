@@ -1,6 +1,6 @@
 //! What a record of the log states, read from its payload.
 
-use super::session_record;
+use super::{certificates, session_record};
 use crate::account;
 use crate::billing::invoice::{self, RequestEvent, SeriesId};
 use crate::billing::reconciliation::register;
@@ -32,6 +32,8 @@ pub enum Fact<'a> {
     Processor(known_processor::Event),
     /// Of documents that wait for their numbers.
     Document(RequestEvent),
+    /// Of a certificate.
+    Certificate(certificates::Event),
 }
 
 impl<'a> Fact<'a> {
@@ -57,6 +59,7 @@ impl<'a> Fact<'a> {
             RecordKind::TopUpEvent => stored::from_bytes(payload).map(|(id, event)| Fact::TopUp(id, event)),
             RecordKind::ProcessorEvent => stored::from_bytes(payload).map(Fact::Processor),
             RecordKind::DocumentEvent => stored::from_bytes(payload).map(Fact::Document),
+            RecordKind::CertificateEvent => stored::from_bytes(payload).map(Fact::Certificate),
         }
     }
 }

@@ -94,7 +94,8 @@ pub fn is_for_observers(kind: RecordKind, payload: &[u8]) -> bool {
         | RecordKind::BillingEvent
         | RecordKind::SettlementEvent
         | RecordKind::TopUpEvent
-        | RecordKind::ProcessorEvent => true,
+        | RecordKind::ProcessorEvent
+        | RecordKind::CertificateEvent => true,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Inputs of a shard, other than the messages of its chargers.
 
+use super::certificates::EndsSoon;
 use super::reference::ChargerRef;
 use super::reply::ReplyTo;
 use super::topping_up::TopUpOrder;
@@ -49,6 +50,8 @@ pub enum Input {
     NotArchived(Box<Input>),
     /// A processor connected, and declared this.
     Declared(ProcessorId, Box<Capabilities>),
+    /// A processor's connections changed; none: its last one is gone.
+    Stands(ProcessorId, Option<Drains>),
     /// An operator stops new holds at a processor, or allows them again.
     DrainProcessor(ProcessorId, bool, ReplyTo),
     /// A part of a settlement batch, with the receiver of the confirmation that it is durable.
@@ -61,6 +64,8 @@ pub enum Input {
     UnbookPart(BatchKey, u32),
     /// A top-up of an account of this shard.
     TopUp(Box<TopUpOrder>, ReplyTo),
+    /// A certificate in use ends soon.
+    CertificateEnds(Box<EndsSoon>),
     /// A page of the books is in the archive, durably.
     PageArchived(PartitionId, u64),
     /// A charger wants to know what an account of this shard has.
@@ -72,6 +77,10 @@ pub enum Input {
     /// A message for a charger, about this session or, of that partition, about none.
     Notify(SessionId, ChargerRef, Box<ToCharger>),
 }
+
+/// Whether a connected processor wishes no new holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drains(pub bool);
 
 /// A charger's question what an account has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,8 +193,9 @@ impl Input {
             Input::Archived(session) | Input::Restored(session, ..) => session.id.partition(),
             Input::NotArchived(input) => input.partition(count),
             Input::TopUp(order, _) => order.id.partition(),
+            Input::CertificateEnds(soon) => PartitionId::of(&soon.name, count),
             Input::PageArchived(partition, _) => *partition,
-            Input::Declared(processor, _) | Input::DrainProcessor(processor, _, _) => {
+            Input::Declared(processor, _) | Input::Stands(processor, _) | Input::DrainProcessor(processor, _, _) => {
                 settlement::partition_of(processor, count)
             }
             Input::Settlement(part, _) => settlement::partition_of(&part.processor, count),

@@ -10,9 +10,11 @@
 //! Chargers, sessions and accounts are actors hosted in arenas ([`hosted`]): millions of them, a cell each. The actix actors
 //! around all this are in [`crate::actors`].
 
+mod absences;
 pub mod account;
 pub mod archiver;
 mod cells;
+pub mod certificates;
 mod channels;
 pub mod charger;
 mod codes;

@@ -1,6 +1,8 @@
 //! One partition: the cells of its chargers, sessions and accounts, and how they are found by id.
 
+use super::absences::Missing;
 use super::account::HostedAccount;
+use super::certificates::Expiring;
 use super::charger::HostedCharger;
 use super::hosted::{Arena, Slot};
 use super::session::HostedSession;
@@ -59,8 +61,12 @@ pub struct Partition {
     late_reports: HashMap<Slot, (SessionId, VecDeque<Command>)>,
     /// The last number that it gave a session of a charger without numbers; 0: none.
     pub last_number: u64,
+    /// Certificates that expire soon.
+    pub expiring: Expiring,
     /// The snapshot that is being taken of it, if one is.
     pub(super) snapping: Option<Snapping>,
+    /// Peers without a connection.
+    pub(super) missing: Missing,
 }
 
 /// Counts of a partition since its first record: folded from its events, so a replay arrives at the same.
@@ -135,7 +141,9 @@ impl Partition {
             next_events: HashMap::new(),
             late_reports: HashMap::new(),
             last_number: 0,
+            expiring: Expiring::default(),
             snapping: None,
+            missing: Missing::default(),
         }
     }
 

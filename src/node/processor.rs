@@ -12,8 +12,7 @@
 //! addition. A simulator calls the methods.
 
 use super::charger::ConnectionId;
-use super::input::Input;
-use super::input::SettlementReply;
+use super::input::{Drains, Input, SettlementReply};
 use super::processor_connections::{ProcessorConnection, ProcessorConnections, Sent};
 use super::reply::{Reply, ReplyTo};
 use crate::accounting::settlement;
@@ -158,6 +157,8 @@ pub struct ProcessorActor {
     probes: BTreeMap<OpId, Probe>,
     /// The state that was last published for routing.
     listed: Option<Listed>,
+    /// How it stands by what its partition got last.
+    noted: Option<Drains>,
     /// Connections of unacknowledged callbacks.
     unacknowledged: BTreeMap<CallbackId, ConnectionId>,
     /// Inputs for shards that have no room or are not open, by shard; their connections read no further meanwhile.
@@ -199,6 +200,7 @@ impl ProcessorActor {
             breakers: Breakers::new(BreakerPolicy::default()),
             probes: BTreeMap::new(),
             listed: None,
+            noted: None,
             unacknowledged: BTreeMap::new(),
             waiting: BTreeMap::new(),
             counts: Counts::default(),
@@ -248,6 +250,14 @@ impl ProcessorActor {
         }
     }
 
+    /// Has its partition note how it stands, when that has changed. Without room there it is tried again at the next sweep.
+    fn note(&mut self) {
+        let stands = (!self.lines.is_empty()).then(|| Drains(self.is_draining()));
+        if self.noted != stands && self.node_config.post(Input::Stands(self.id.clone(), stands)).is_ok() {
+            self.noted = stands;
+        }
+    }
+
     /// Counts an operation's answer, or its absence, in the breaker.
     fn signal(&mut self, kind: OperationKind, signal: Signal, now: Now) {
         let (before, after) = self.breakers.signal(&self.id, kind, signal, now);
@@ -290,6 +300,7 @@ impl ProcessorActor {
             self.probe(None, now);
         }
         self.publish();
+        self.note();
     }
 
     /// Sends a probe for an operator.
@@ -466,11 +477,11 @@ impl ProcessorActor {
         let declared_again = self.capabilities.as_ref() == Some(&capabilities);
         self.capabilities = Some(capabilities.clone());
         self.publish();
-        if declared_again {
-            return;
+        if !declared_again {
+            let declared = Input::Declared(self.id.clone(), Box::new(capabilities));
+            self.post(connection, declared);
         }
-        let declared = Input::Declared(self.id.clone(), Box::new(capabilities));
-        self.post(connection, declared);
+        self.note();
     }
 
     /// A connection ended; operations in flight on it may or may not have arrived.
@@ -482,6 +493,7 @@ impl ProcessorActor {
             tracing::warn!(processor = %self.id, "a processor's last connection is gone");
         }
         self.publish();
+        self.note();
         let mut failed = Vec::new();
         for (operation, sent) in in_flight {
             match self.probes.remove(&operation) {
@@ -549,6 +561,7 @@ impl ProcessorActor {
                         line.draining = true;
                     }
                     self.publish();
+                    self.note();
                 }
             }
         }

@@ -82,6 +82,7 @@ impl Shard {
             Fact::Settlement(event) => partition.settled(&event),
             Fact::Billing(series, event) => partition.billed(&series, &event),
             Fact::Document(event) => partition.requested(&event),
+            Fact::Certificate(event) => partition.expiring.apply(&event),
         }
         Ok(())
     }

@@ -97,6 +97,10 @@ impl Shard {
         &self.node_config
     }
 
+    pub(super) fn partitions_mut(&mut self) -> &mut [Partition] {
+        &mut self.partitions
+    }
+
     pub(super) fn partition_mut(&mut self, partition: PartitionId) -> &mut Partition {
         let local = usize::from(self.local(partition));
         &mut self.partitions[local]
@@ -227,12 +231,7 @@ impl Shard {
     /// A connection has ended.
     pub fn disconnected(&mut self, connection: ConnectionId) {
         for charger in self.channels.remove(&connection).iter().flat_map(Channels::chargers) {
-            let Some(hosted) = self.partitions[usize::from(charger.partition)].chargers.get_mut(charger.slot) else {
-                continue;
-            };
-            if hosted.link().is_some_and(|link| link.connection == connection) {
-                hosted.set_link(None);
-            }
+            unlink(&mut self.partitions[usize::from(charger.partition)], charger.slot, connection);
         }
     }
 
@@ -242,11 +241,7 @@ impl Shard {
         for (connection, channels) in std::mem::take(&mut self.channels) {
             links.extend(channels.bound().map(|channel| Link { connection, channel }));
             for charger in channels.chargers() {
-                if let Some(hosted) = self.partitions[usize::from(charger.partition)].chargers.get_mut(charger.slot)
-                    && hosted.link().is_some_and(|link| link.connection == connection)
-                {
-                    hosted.set_link(None);
-                }
+                unlink(&mut self.partitions[usize::from(charger.partition)], charger.slot, connection);
             }
         }
         links.sort_unstable_by_key(|link| (link.connection.0, link.channel.0));
@@ -291,6 +286,7 @@ impl Shard {
         self.fired = fired;
         self.ask_for_numbers(now);
         self.forget_overdue_batches(now);
+        self.note_absent(now);
         for local in 0..self.partitions.len() {
             let due = self.partitions[local].top_ups.due(now.mono);
             let local = u16::try_from(local).expect("partitions are counted by a u16");
@@ -380,6 +376,7 @@ impl Shard {
     /// After replay: repeats requests that were in flight. Those that find the journal busy are repeated at their own
     /// deadline.
     pub fn resume(&mut self, now: Now) {
+        self.miss_peers(now);
         for local in 0..self.partitions.len() {
             let cells: Vec<Slot> = self.partitions[local].sessions.iter().map(|(slot, _)| slot).collect();
             let local = u16::try_from(local).expect("partitions are counted by a u16");
@@ -420,7 +417,7 @@ impl Shard {
 
     /// Reserves room in the journal and behind the gate for whatever one input may cause.
     #[inline]
-    fn begin(&mut self, local: u16, now: Now) -> Result<(&mut Partition, Delivery<'_>), Busy> {
+    pub(super) fn begin(&mut self, local: u16, now: Now) -> Result<(&mut Partition, Delivery<'_>), Busy> {
         self.begin_for(local, limits::PERMIT_EFFECTS_MAX, now)
     }
 
@@ -454,6 +451,16 @@ impl Shard {
     fn local(&self, partition: PartitionId) -> u16 {
         debug_assert_eq!(Shard::of(partition, self.node_config.shards), self.index, "an input for another shard");
         partition.0 / self.node_config.shards
+    }
+}
+
+/// A charger has no connection any more, if it was this one.
+fn unlink(partition: &mut Partition, slot: Slot, connection: ConnectionId) {
+    if let Some(hosted) = partition.chargers.get_mut(slot)
+        && hosted.link().is_some_and(|link| link.connection == connection)
+    {
+        hosted.set_link(None);
+        partition.missing.chargers.gone(slot);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   tariffs | count, chargers | count, sessions | count, accounts | length | tally | books | invoice series |
-//!   documents without a number | settlements | top-ups | processors
+//!   documents without a number | settlements | top-ups | processors | certificates that expire
 //! ```
 //!
 //! States are written in their stored form; where cells were is not kept, because projections (which charger has which session)
@@ -11,6 +11,7 @@
 //! written first. It may be kept when everything up to that moment is durable in the log.
 
 use super::account::HostedAccount;
+use super::certificates::Expiring;
 use super::charger::HostedCharger;
 use super::hosted::{Arena, Hostable, Slot, Written};
 use super::node_config::NodeConfig;
@@ -81,6 +82,7 @@ pub(super) struct Rest {
     pub top_ups: BTreeMap<PaymentId, TopUp>,
     pub processors: KnownProcessors,
     pub last_number: u64,
+    pub expiring: Expiring,
 }
 
 /// A partition that is being restored: first its tariffs, then the chargers, then the sessions.
@@ -123,11 +125,11 @@ impl Restoring<'_> {
     }
 
     pub fn rest(self, rest: Rest) {
-        let Rest { tally, books, series, requests, settlements, top_ups, processors, last_number } = rest;
+        let Rest { tally, books, series, requests, settlements, top_ups, processors, last_number, expiring } = rest;
         let partition = self.partition;
         (partition.tally, partition.books, partition.series) = (tally, books, series);
         (partition.requests, partition.settlements, partition.top_ups.known) = (requests, settlements, top_ups);
-        (partition.processors, partition.last_number) = (processors, last_number);
+        (partition.processors, partition.last_number, partition.expiring) = (processors, last_number, expiring);
         for (processor, known) in partition.processors.iter() {
             self.node_config.routing.remember(processor, known);
         }
@@ -227,6 +229,7 @@ impl Shard {
 
 stored!(struct Rest {
     0: tally, 1: books, 2: series, 3: requests, 4: settlements, 5: top_ups, 6: processors, 7: last_number or 0,
+    8: expiring or Expiring::default(),
 });
 
 impl Partition {
@@ -249,6 +252,7 @@ impl Partition {
         self.top_ups.known.store(&mut bytes);
         self.processors.store(&mut bytes);
         self.last_number.store(&mut bytes);
+        self.expiring.store(&mut bytes);
         end(begun, &mut bytes);
         bytes
     }

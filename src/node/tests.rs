@@ -49,6 +49,7 @@ mod money;
 mod ocpp;
 mod orders;
 mod outage;
+mod presence;
 mod replaced;
 mod routing;
 mod settlement;

@@ -5,6 +5,7 @@
 //! variant is added at the end. The archive is not converted: [`crate::accounting::archive_record`] and
 //! [`crate::accounting::pages`] read what was archived in version 4 for ever.
 
+use super::certificates::Expiring;
 use super::fact::Fact;
 use super::partition::Tally;
 use super::session_record;
@@ -48,6 +49,7 @@ impl Replay for RebuildingVersion4 {
             top_ups: read.top_ups,
             processors: read.processors,
             last_number: 0,
+            expiring: Expiring::default(),
         });
         Ok(())
     }
@@ -105,6 +107,7 @@ pub fn read(record: Record<'_>) -> Result<Fact<'_>, postcard::Error> {
         RecordKind::TopUpEvent => both(payload, Fact::TopUp),
         RecordKind::ProcessorEvent => postcard::from_bytes(payload).map(Fact::Processor),
         RecordKind::DocumentEvent => postcard::from_bytes(payload).map(Fact::Document),
+        RecordKind::CertificateEvent => postcard::from_bytes(payload).map(Fact::Certificate),
     }
 }
 

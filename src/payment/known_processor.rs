@@ -9,6 +9,7 @@ use crate::limits::PROCESSORS_KNOWN;
 use crate::stored::stored;
 use crate::units::{ProcessorId, Timestamp};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 /// A fact about a processor. The numbers below are stored, and no other fact ever gets one of them.
@@ -32,12 +33,51 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// It is connected, and was not before.
+    Connected {
+        /// The processor.
+        processor: ProcessorId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Its last connection is gone, and it did not come back in time.
+    Disconnected {
+        /// The processor.
+        processor: ProcessorId,
+        /// When its time was over.
+        at: Timestamp,
+    },
+    /// It takes no new holds by its own wish, or takes them again.
+    DrainWished {
+        /// The processor.
+        processor: ProcessorId,
+        /// Whether it takes none.
+        on: bool,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 stored!(enum Event {
     0: Declared { 0: processor, 1: capabilities, 2: at },
     1: DrainOrdered { 0: processor, 1: on, 2: at },
+    2: Connected { 0: processor, 1: at },
+    3: Disconnected { 0: processor, 1: at },
+    4: DrainWished { 0: processor, 1: on, 2: at },
 });
+
+impl Event {
+    /// The processor that it is about.
+    pub fn processor(&self) -> &ProcessorId {
+        match self {
+            Event::Declared { processor, .. }
+            | Event::DrainOrdered { processor, .. }
+            | Event::Connected { processor, .. }
+            | Event::Disconnected { processor, .. }
+            | Event::DrainWished { processor, .. } => processor,
+        }
+    }
+}
 
 /// Stored facts on one processor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,9 +88,21 @@ pub struct KnownProcessor {
     pub declared_at: Timestamp,
     /// An operator stopped new holds at it.
     pub drained: bool,
+    /// It counts as connected: it is, or was until a moment ago.
+    #[serde(skip)]
+    pub is_connected: bool,
+    /// It takes no new holds by its own wish.
+    #[serde(skip)]
+    pub wishes_drain: bool,
 }
 
-stored!(struct KnownProcessor { 0: capabilities, 1: declared_at, 2: drained });
+stored!(struct KnownProcessor {
+    0: capabilities,
+    1: declared_at,
+    2: drained,
+    3: is_connected or false,
+    4: wishes_drain or false,
+});
 
 /// Stored facts by processor id.
 ///
@@ -103,20 +155,58 @@ impl KnownProcessors {
         Ok((known.drained != on).then(|| Event::DrainOrdered { processor: processor.clone(), on, at }))
     }
 
+    /// Decides on how it stands: whether it is connected, and whether it takes no new holds by its own wish. Nothing is known of
+    /// one that has declared nothing.
+    pub fn stands(
+        &self,
+        processor: &ProcessorId,
+        (is_connected, wishes_drain): (bool, bool),
+        at: Timestamp,
+    ) -> SmallVec<[Event; 2]> {
+        let Some(known) = self.0.get(processor) else { return SmallVec::new() };
+        let connection = (known.is_connected != is_connected).then(|| {
+            let processor = processor.clone();
+            if is_connected { Event::Connected { processor, at } } else { Event::Disconnected { processor, at } }
+        });
+        // Its wish ends with its last connection.
+        let wish = (is_connected && known.wishes_drain != wishes_drain).then(|| Event::DrainWished {
+            processor: processor.clone(),
+            on: wishes_drain,
+            at,
+        });
+        connection.into_iter().chain(wish).collect()
+    }
+
     /// Applies a fact, and returns the processor's stored facts after it.
     pub fn apply(&mut self, event: &Event) -> Option<(&ProcessorId, &KnownProcessor)> {
         match event {
             Event::Declared { processor, capabilities, at } => {
-                let drained = self.0.get(processor).is_some_and(|known| known.drained);
-                let capabilities = Capabilities::clone(capabilities);
-                self.0.insert(processor.clone(), KnownProcessor { capabilities, declared_at: *at, drained });
+                let before = self.0.get(processor);
+                let known = KnownProcessor {
+                    capabilities: Capabilities::clone(capabilities),
+                    declared_at: *at,
+                    drained: before.is_some_and(|known| known.drained),
+                    is_connected: before.is_some_and(|known| known.is_connected),
+                    wishes_drain: before.is_some_and(|known| known.wishes_drain),
+                };
+                self.0.insert(processor.clone(), known);
             }
             Event::DrainOrdered { processor, on, at: _ } => {
                 self.0.entry(processor.clone()).and_modify(|known| known.drained = *on);
             }
+            Event::Connected { processor, at: _ } => {
+                self.0.entry(processor.clone()).and_modify(|known| known.is_connected = true);
+            }
+            Event::Disconnected { processor, at: _ } => {
+                self.0.entry(processor.clone()).and_modify(|known| {
+                    (known.is_connected, known.wishes_drain) = (false, false);
+                });
+            }
+            Event::DrainWished { processor, on, at: _ } => {
+                self.0.entry(processor.clone()).and_modify(|known| known.wishes_drain = *on);
+            }
         }
-        let (Event::Declared { processor, .. } | Event::DrainOrdered { processor, .. }) = event;
-        self.0.get_key_value(processor)
+        self.0.get_key_value(event.processor())
     }
 
     /// All of them, in the order of their ids.
@@ -173,6 +263,24 @@ mod tests {
         let again = known.declared(&acme(), &capabilities(2), at).unwrap();
         let (_, now) = known.apply(&again).unwrap();
         assert!(now.drained && now.capabilities.increments_max == 2);
+    }
+
+    #[test]
+    fn connection_and_wish_are_facts_only_when_they_change() {
+        let (mut known, at) = (KnownProcessors::default(), Timestamp::default());
+        assert!(known.stands(&acme(), (true, false), at).is_empty(), "it has declared nothing");
+        known.apply(&known.clone().declared(&acme(), &capabilities(1), at).unwrap());
+        let mut facts = |stands| {
+            let events = known.stands(&acme(), stands, at);
+            events.iter().for_each(|event| drop(known.apply(event).unwrap()));
+            events.to_vec()
+        };
+        let wished = |on| Event::DrainWished { processor: acme(), on, at };
+        assert_eq!(facts((true, false)), [Event::Connected { processor: acme(), at }]);
+        assert_eq!(facts((true, true)), [wished(true)]);
+        assert_eq!(facts((true, true)), []);
+        assert_eq!(facts((false, true)), [Event::Disconnected { processor: acme(), at }]);
+        assert_eq!(facts((true, false)), [Event::Connected { processor: acme(), at }], "its wish has ended too");
     }
 
     #[test]

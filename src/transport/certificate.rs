@@ -119,6 +119,8 @@ pub struct Presented {
     pub links: SmallVec<[(NameDigest, Serial); 2]>,
     /// When the first of them expires.
     pub not_after: Timestamp,
+    /// Since when that one is valid.
+    pub not_before: Timestamp,
     /// The chain itself, to be verified again when other authorities count. Those above the leaf are shared.
     pub chain: SmallVec<[Arc<CertificateDer<'static>>; 2]>,
     /// The authorities by which it was verified last.
@@ -132,13 +134,16 @@ impl Presented {
     /// [`ReadError::Certificate`]: a certificate of the chain cannot be read.
     pub fn read(chain: SmallVec<[Arc<CertificateDer<'static>>; 2]>, verified_by: u64) -> Result<Presented, ReadError> {
         let mut links = SmallVec::new();
-        let mut not_after = Timestamp::from_unix_ms(i64::MAX);
+        let (mut not_after, mut not_before) = (Timestamp::from_unix_ms(i64::MAX), Timestamp::default());
         for der in &chain {
             let certificate = parse(der)?;
             links.push((name_digest(certificate.issuer().as_raw()), Serial::from_slice(certificate.raw_serial())));
-            not_after = not_after.min(instant(certificate.validity().not_after));
+            let ends = instant(certificate.validity().not_after);
+            if ends < not_after {
+                (not_after, not_before) = (ends, instant(certificate.validity().not_before));
+            }
         }
-        Ok(Presented { links, not_after, chain, verified_by: AtomicU64::new(verified_by) })
+        Ok(Presented { links, not_after, not_before, chain, verified_by: AtomicU64::new(verified_by) })
     }
 
     /// The leaf's serial number in hexadecimal.

@@ -9,7 +9,7 @@ use super::live::{ConnectionLimits, Live, Newcomer, Registration};
 use super::outgoing::{Ended, Outgoing};
 use super::refusal::{Refusal, Refused};
 use super::socket::{HandshakeError, Parked, Socket};
-use super::tls::{SHOWN, Shown, Tls, write_expiries};
+use super::tls::{InUse, SHOWN, Shown, Tls, write_expiries};
 use super::upgrade::{Upgrade, Upgraded, upgrade};
 use crate::host::wall_clock;
 use crate::limits;
@@ -279,6 +279,26 @@ impl Edge {
     /// faulty new files keeps the old ones and logs it. Returns false if there was one.
     pub fn reload(&self) -> bool {
         self.shared.reload(|_| true)
+    }
+
+    /// Returns a function that lists everything in use that expires before a time: certificates of the gate, of its authorities
+    /// and of connected peers, and revocation lists.
+    pub fn expiring(&self) -> impl Fn(Timestamp) -> Vec<InUse> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |before| {
+            let listeners = shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let own = listeners.iter().flat_map(|tls| tls.in_use()).filter(|used| used.not_after <= before);
+            let peers = shared.live.expiring(before).into_iter().map(|(identity, not_before, not_after)| InUse {
+                name: identity.subject.to_string(),
+                not_before: Some(not_before),
+                not_after,
+            });
+            let mut used: Vec<InUse> = own.chain(peers).collect();
+            // Listeners share the gate's certificate.
+            used.sort();
+            used.dedup();
+            used
+        }
     }
 
     /// The collector of expiry times of certificates and lists.

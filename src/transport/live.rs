@@ -113,6 +113,17 @@ impl Live {
         entries.into_iter().map(|(_, entry)| shown(entry)).collect()
     }
 
+    /// Peers with a certificate that expires before a time, since when it is valid, and when it expires.
+    pub fn expiring(&self, before: Timestamp) -> Vec<(Arc<PeerIdentity>, Timestamp, Timestamp)> {
+        let table = self.lock();
+        let ends = table.entries.values().filter_map(|entry| {
+            let presented = entry.presented.as_ref()?;
+            let span = (presented.not_before, presented.not_after);
+            (span.1 <= before).then(|| (Arc::clone(&entry.identity), span.0, span.1))
+        });
+        ends.collect()
+    }
+
     /// Ends every connection after queued data for it is written.
     pub fn close_all(&self, reason: &'static str) {
         for entry in self.lock().entries.values() {

@@ -43,6 +43,17 @@ pub struct Material {
     pub crls: Vec<CertificateRevocationListDer<'static>>,
 }
 
+/// A certificate or a revocation list that is in use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InUse {
+    /// What it is, or whose.
+    pub name: String,
+    /// Since when it is valid; a revocation list does not show it.
+    pub not_before: Option<Timestamp>,
+    /// When it expires.
+    pub not_after: Timestamp,
+}
+
 /// Source of the material.
 #[derive(Clone, Debug)]
 pub enum Source {
@@ -230,14 +241,19 @@ impl Tls {
         Ok(())
     }
 
-    /// Expiry times in use: certificates by purpose, and revocation lists.
-    pub fn expiries(&self) -> Vec<(String, Timestamp)> {
+    /// What is in use and expires: certificates by purpose, and revocation lists.
+    pub fn in_use(&self) -> Vec<InUse> {
         let loaded = self.current.load();
-        let certificates = loaded.certificates.iter();
-        let certificates = certificates.map(|(role, certificate)| {
-            (format!("the certificate of {} ({role})", certificate.subject), certificate.not_after)
+        let certificates = loaded.certificates.iter().map(|(role, certificate)| InUse {
+            name: format!("the certificate of {} ({role})", certificate.subject),
+            not_before: Some(certificate.not_before),
+            not_after: certificate.not_after,
         });
-        let lists = loaded.crls.iter().map(|(issuer, next)| (format!("the revocation list of {issuer}"), *next));
+        let lists = loaded.crls.iter().map(|(issuer, next)| InUse {
+            name: format!("the revocation list of {issuer}"),
+            not_before: None,
+            not_after: *next,
+        });
         certificates.chain(lists).collect()
     }
 

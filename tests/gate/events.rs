@@ -9,6 +9,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use wattstile::journal::Layout;
+use wattstile::message::Subject;
+use wattstile::units::ChargerId;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -115,6 +117,52 @@ fn an_observer_misses_nothing_over_kills_of_the_gate() {
         let address = format!("http://{}/api/v1/events?{wrong}", console.address);
         let answer = agent().get(address).header("Authorization", format!("Bearer {}", console.token)).call().unwrap();
         assert_eq!(answer.status().as_u16(), 400, "{wrong}");
+    }
+}
+
+/// Peers that come are events at once, and again only when they were away; so is a certificate that ends soon.
+#[test]
+fn peers_and_their_certificates_are_events_and_a_kill_is_no_absence() {
+    let mut gate = Served::start(&["log.level=warn"]);
+    let business = Business::begin(&mut gate, 3, 34);
+    let of = |events: &[Value], kind: &str, member: &str| -> Vec<String> {
+        let of_kind = events.iter().filter(|event| text(event, "type") == kind);
+        let mut found: Vec<String> = of_kind.map(|event| text(event, member).to_owned()).collect();
+        found.sort();
+        found
+    };
+    let chargers = ["CHG-001", "CHG-002", "CHG-003"];
+    let until = Instant::now() + TIMEOUT;
+    while of(&all(&gate, ""), "charger.online", "charger") != chargers
+        || of(&all(&gate, ""), "processor.up", "processor") != ["acme-cards"]
+    {
+        assert!(Instant::now() < until, "{:?}", all(&gate, ""));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    gate.kill();
+    gate.start_again();
+    business.finish().assert_promises_kept();
+    // A charger whose certificate ends soon is connected when the gate looks.
+    let short = Subject::Charger(ChargerId::new("CHG-009").unwrap());
+    let own = gate.certified_for(&short, Duration::from_secs(1_800));
+    let late = gate.dialler_with(own, gate.chargers);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connected = runtime.block_on(late.dial()).unwrap();
+    let until = Instant::now() + TIMEOUT;
+    while !of(&all(&gate, ""), "certificate.expiring", "certificate").contains(&"charger/CHG-009".to_owned()) {
+        assert!(Instant::now() < until, "{:?}", all(&gate, ""));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    drop(connected);
+    let events = all(&gate, "");
+    assert_eq!(of(&events, "charger.online", "charger"), chargers);
+    assert_eq!(of(&events, "processor.up", "processor"), ["acme-cards"]);
+    assert!(
+        of(&events, "charger.offline", "charger").is_empty() && of(&events, "processor.down", "processor").is_empty()
+    );
+    let own = events.iter().filter(|event| text(event, "type") == "certificate.expiring");
+    for event in own {
+        assert!(!text(event, "certificate").is_empty() && text(event, "expires").ends_with('Z'), "{event}");
     }
 }
 

@@ -9,6 +9,8 @@ use crate::api::Unanswered;
 use crate::billing::invoice;
 use crate::billing::reconciliation::lay::Verdict;
 use crate::billing::reconciliation::register;
+use crate::charger;
+use crate::node::certificates;
 use crate::node::fact::Fact;
 use crate::payment::history::{HistoryEntry, HistoryKind};
 use crate::payment::{self, OperationKind, Ordinal, Payment, known_processor};
@@ -49,14 +51,18 @@ pub const EVENT_TYPES: &[(&str, &str)] = &[
     ("account.debited", "money of a top-up was taken back"),
     ("account.limit_changed", "the credit limit is another one"),
     ("account.closed", "an account takes nothing more"),
+    ("charger.online", "a charger is connected"),
+    ("charger.offline", "a charger has not been connected for a minute"),
+    ("charger.faulted", "a connector reports a fault"),
+    ("charger.recovered", "a connector reports its fault no longer"),
+    ("processor.up", "a processor is connected"),
+    ("processor.down", "a processor has not been connected for ten seconds"),
     ("processor.draining", "a processor gets no new holds"),
     ("processor.resumed", "a processor gets new holds again"),
+    ("certificate.expiring", "a certificate in use has 30, 14, 7 or 1 days left, or has expired"),
     ("reconciliation.differs", "lines of a settlement batch differ from ours, or fit nothing"),
     ("reconciliation.reverted", "a settlement batch is taken back"),
-    (
-        "feed.gap",
-        "facts before a time are in no log any more: events of accounts, processors and settlement before it are missing",
-    ),
+    ("feed.gap", "facts before a time are in no log any more: before it, only events of sessions are not missing"),
 ];
 
 described! {
@@ -86,6 +92,9 @@ pub struct Event {
     /// The charger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charger: Option<String>,
+    /// The connector of the charger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connector: Option<u16>,
     /// The operation at a processor, or on an account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
@@ -95,6 +104,12 @@ pub struct Event {
     /// The processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processor: Option<String>,
+    /// What a certificate is, or whose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// When the certificate expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
     /// The settlement batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
@@ -163,16 +178,10 @@ pub(super) fn of_fact(partition: PartitionId, fact: &Fact<'_>, kind_of: &KindOf<
         Fact::Account(id, event) => of_account(id.as_str(), event).into_iter().collect(),
         Fact::Billing(_, invoice::Event::Finalized { issued, .. }) => vec![of_document(issued)],
         Fact::Settlement(event) => of_settlement(partition, event).into_iter().collect(),
-        Fact::Processor(known_processor::Event::DrainOrdered { processor, on, at }) => {
-            let kind = if *on { "processor.draining" } else { "processor.resumed" };
-            vec![Event { processor: Some(processor.to_string()), ..Event::about(kind, processor, "", *at) }]
-        }
-        Fact::Processor(known_processor::Event::Declared { .. })
-        | Fact::Billing(..)
-        | Fact::TopUp(..)
-        | Fact::Charger(..)
-        | Fact::TariffPinned(..)
-        | Fact::Document(_) => Vec::new(),
+        Fact::Processor(event) => of_processor(event).into_iter().collect(),
+        Fact::Charger(id, event) => of_charger(id.as_str(), event).into_iter().collect(),
+        Fact::Certificate(event) => vec![of_certificate(event)],
+        Fact::Billing(..) | Fact::TopUp(..) | Fact::TariffPinned(..) | Fact::Document(_) => Vec::new(),
     })
 }
 
@@ -338,6 +347,55 @@ fn of_account(id: &str, event: &account::Event) -> Option<Event> {
         operation: Some(op.to_string()),
         ..Event::about(kind, id, op, *at).with_amount(amount)
     })
+}
+
+fn of_processor(event: &known_processor::Event) -> Option<Event> {
+    use known_processor::Event as Fact;
+    let drains = |on: bool| if on { "processor.draining" } else { "processor.resumed" };
+    let (kind, part, at) = match event {
+        Fact::DrainOrdered { on, at, .. } => (drains(*on), "", at),
+        Fact::DrainWished { on, at, .. } => (drains(*on), "its own wish", at),
+        Fact::Connected { at, .. } => ("processor.up", "", at),
+        Fact::Disconnected { at, .. } => ("processor.down", "", at),
+        Fact::Declared { .. } => return None,
+    };
+    let processor = event.processor();
+    let reason = (!part.is_empty()).then(|| part.to_owned());
+    Some(Event { processor: Some(processor.to_string()), reason, ..Event::about(kind, processor, part, *at) })
+}
+
+fn of_charger(id: &str, event: &charger::Event) -> Option<Event> {
+    use charger::Event as Fact;
+    let (kind, connector, at) = match event {
+        Fact::WentOnline { at } => ("charger.online", None, at),
+        Fact::WentOffline { at } => ("charger.offline", None, at),
+        Fact::Faulted { connector, at } => ("charger.faulted", Some(connector.0), at),
+        Fact::Recovered { connector, at } => ("charger.recovered", Some(connector.0), at),
+        Fact::Described(_)
+        | Fact::SessionOpened { .. }
+        | Fact::SessionEnded { .. }
+        | Fact::SessionClosed { .. }
+        | Fact::SessionContinued { .. }
+        | Fact::StartRefused { .. }
+        | Fact::MeterKeyRegistered { .. } => return None,
+    };
+    let part = connector.map(|connector| connector.to_string()).unwrap_or_default();
+    Some(Event { charger: Some(id.to_owned()), connector, ..Event::about(kind, id, part, *at) })
+}
+
+fn of_certificate(event: &certificates::Event) -> Event {
+    let certificates::Event::Expiring { name, not_after, days, at } = event;
+    let reason = match days {
+        0 => "it has expired".to_owned(),
+        1 => "it has at most 1 day left".to_owned(),
+        days => format!("it has at most {days} days left"),
+    };
+    Event {
+        certificate: Some(name.to_string()),
+        expires: Some(not_after.to_string()),
+        reason: Some(reason),
+        ..Event::about("certificate.expiring", name, format!("{}|{days}", not_after.unix_ms()), *at)
+    }
 }
 
 fn of_settlement(partition: PartitionId, event: &register::Event) -> Option<Event> {

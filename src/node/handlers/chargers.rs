@@ -4,8 +4,8 @@ use super::{sessions, starts, unnumbered};
 use crate::charger;
 use crate::journal::RecordKind;
 use crate::message::{
-    ChargerHello, ChargerHelloAck, ConnectorInfo, FromCharger, MeterAck, Numbering, SessionMark, SessionPosition,
-    Standing, Terms, ToCharger,
+    ChargerHello, ChargerHelloAck, ConnectorInfo, ConnectorState, FromCharger, MeterAck, Numbering, SessionMark,
+    SessionPosition, Standing, Terms, ToCharger,
 };
 use crate::node::charger::Link;
 use crate::node::codes;
@@ -16,7 +16,7 @@ use crate::node::input::Input;
 use crate::node::output::Output;
 use crate::node::partition::Partition;
 use crate::session::{Command, Stage, Stop};
-use crate::units::SessionKey;
+use crate::units::{ConnectorId, SessionKey};
 use smallvec::SmallVec;
 
 /// A charger connected: it is described and linked, and gets the position of each of its sessions.
@@ -40,6 +40,8 @@ pub(in crate::node) fn hello(
     hosted.set_numbering(hello.numbering);
     let before = hosted.set_link(Some(link));
     partition.take_late(slot);
+    partition.missing.chargers.back(&slot);
+    deliver(delivery, partition, slot, charger::Command::Connected);
     let hosted = partition.chargers.get(slot)?;
     let listed = |key: SessionKey| hello.sessions.iter().any(|mark| mark.session == key);
     // A charger whose sessions the gate numbers lists none.
@@ -124,11 +126,30 @@ pub(in crate::node) fn message(
         FromCharger::Start(start) => starts::start(delivery, partition, slot, start),
         FromCharger::Hello(_) => debug_assert!(false, "a hello binds a channel and comes another way"),
         FromCharger::Status(status) => {
-            if let Some(hosted) = partition.chargers.get_mut(slot) {
-                hosted.set_status(status.connector, status.state);
-            }
+            report(delivery, partition, slot, (status.connector, status.state));
         }
         FromCharger::Unnumbered(message) => unnumbered::message(delivery, partition, slot, *message),
+    }
+}
+
+/// A charger reported the state of a connector.
+pub(super) fn report(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    slot: Slot,
+    (connector, state): (ConnectorId, ConnectorState),
+) {
+    if let Some(hosted) = partition.chargers.get_mut(slot) {
+        hosted.set_status(connector, state);
+    }
+    let is_faulted = state == ConnectorState::Faulted;
+    deliver(delivery, partition, slot, charger::Command::Report { connector, is_faulted });
+}
+
+/// A charger has been without a connection for too long.
+pub(in crate::node) fn absent(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: &Slot) {
+    if partition.chargers.get(*slot).is_some_and(|hosted| hosted.link().is_none()) {
+        deliver(delivery, partition, *slot, charger::Command::Absent);
     }
 }
 

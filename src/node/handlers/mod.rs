@@ -13,7 +13,7 @@
 //! | `top_ups` | orders and payments of top-ups |
 //! | `documents` | invoices and credit notes, and their numbers |
 //! | `settlements` | parts of settlement batches |
-//! | `processors` | processors that connect, or are drained |
+//! | `processors` | processors that connect, go, or are drained |
 
 mod accounts;
 mod archive;
@@ -22,7 +22,7 @@ pub(super) mod chargers;
 pub(super) mod documents;
 mod late;
 mod payments;
-mod processors;
+pub(super) mod processors;
 pub(super) mod sessions;
 pub(super) mod settlements;
 mod starts;
@@ -31,6 +31,7 @@ mod unnumbered;
 mod unpaid;
 
 use crate::account;
+use crate::node::certificates;
 use crate::node::delivery::Delivery;
 use crate::node::input::Input;
 use crate::node::output::Output;
@@ -77,7 +78,9 @@ pub(in crate::node) fn take(delivery: &mut Delivery<'_>, partition: &mut Partiti
         Input::TopUp(order, reply) => top_ups::order(delivery, partition, *order, reply),
         Input::PageArchived(_, number) => partition.books.pages.archived(number),
         Input::Declared(processor, can) => processors::declared(delivery, partition, &processor, &can),
+        Input::Stands(processor, stands) => processors::stands(delivery, partition, &processor, stands),
         Input::DrainProcessor(processor, on, reply) => processors::drain(delivery, partition, &processor, on, reply),
+        Input::CertificateEnds(soon) => certificates::seen(delivery, partition, &soon),
         Input::Settlement(part, reply) => settlements::receive(delivery, partition, *part, reply),
         Input::Booked(booking) => settlements::booked(delivery, partition, &booking),
         Input::RevertBatch(key, reason, reply) => settlements::revert(delivery, partition, &key, &reason, reply),

@@ -4,7 +4,9 @@
 //! stored processor is in it as not connected, until it connects.
 
 use crate::journal::RecordKind;
+use crate::limits::PROCESSORS_KNOWN;
 use crate::node::delivery::Delivery;
+use crate::node::input::Drains;
 use crate::node::node_config::NodeConfig;
 use crate::node::partition::Partition;
 use crate::node::reply::{Ordered, ReplyTo};
@@ -22,6 +24,45 @@ pub(super) fn declared(
 ) {
     if let Some(event) = partition.processors.declared(processor, can, delivery.now.wall) {
         record(delivery, partition, &event);
+    }
+    note(delivery, partition, processor);
+}
+
+/// A processor's connections changed: whether it has one, and whether it wishes no new holds.
+pub(super) fn stands(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    processor: &ProcessorId,
+    stands: Option<Drains>,
+) {
+    match stands {
+        Some(Drains(wishes_drain)) => {
+            partition.missing.processors.back(processor);
+            if partition.missing.present.len() < PROCESSORS_KNOWN || partition.missing.present.contains_key(processor) {
+                partition.missing.present.insert(processor.clone(), wishes_drain);
+            }
+            note(delivery, partition, processor);
+        }
+        None => {
+            partition.missing.present.remove(processor);
+            partition.missing.processors.gone(processor.clone());
+        }
+    }
+}
+
+/// Records how a connected processor stands, as far as it is known.
+fn note(delivery: &mut Delivery<'_>, partition: &mut Partition, processor: &ProcessorId) {
+    if let Some(wishes_drain) = partition.missing.present.get(processor).copied() {
+        let events = partition.processors.stands(processor, (true, wishes_drain), delivery.now.wall);
+        events.iter().for_each(|event| record(delivery, partition, event));
+    }
+}
+
+/// A processor has been without a connection for too long.
+pub(in crate::node) fn absent(delivery: &mut Delivery<'_>, partition: &mut Partition, processor: &ProcessorId) {
+    if !partition.missing.present.contains_key(processor) {
+        let events = partition.processors.stands(processor, (false, false), delivery.now.wall);
+        events.iter().for_each(|event| record(delivery, partition, event));
     }
 }
 

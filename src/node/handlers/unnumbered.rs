@@ -42,9 +42,7 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
         Unnumbered::Begin(begin) => self::begin(delivery, partition, slot, *begin),
         Unnumbered::Status { status, power_max } => {
             describe(delivery, partition, slot, charger::Connector { id: status.connector, power_max });
-            if let Some(hosted) = partition.chargers.get_mut(slot) {
-                hosted.set_status(status.connector, status.state);
-            }
+            chargers::report(delivery, partition, slot, (status.connector, status.state));
             if status.state == ConnectorState::Available {
                 left(delivery, partition, slot, Some(status.connector));
             }

@@ -11,6 +11,7 @@ use crate::billing::reconciliation::register::{self, Register};
 use crate::charger::{self, Charger};
 use crate::journal::{Record, RecordKind, Sequence};
 use crate::ledger::Entry;
+use crate::node::certificates::{self, Expiring};
 use crate::node::fact::Fact;
 use crate::node::partition::Tally;
 use crate::node::session_record;
@@ -65,6 +66,8 @@ fn golden() -> String {
     all::<Requests>("requests", &mut golden);
     all::<Register>("settlements", &mut golden);
     all::<KnownProcessors>("processors", &mut golden);
+    all::<certificates::Event>("certificate_event", &mut golden);
+    all::<Expiring>("certificates", &mut golden);
     golden
 }
 
@@ -130,6 +133,8 @@ fn what_stands_in_the_golden_file_is_read_back() {
             "requests" => again::<Requests>(&bytes),
             "settlements" => again::<Register>(&bytes),
             "processors" => again::<KnownProcessors>(&bytes),
+            "certificate_event" => again::<certificates::Event>(&bytes),
+            "certificates" => again::<Expiring>(&bytes),
             other => panic!("{other} is no kind"),
         };
         assert_eq!(hex::encode(written), hexed, "{line}");
