@@ -489,6 +489,15 @@ pub const ABSENCES_NOTED_AT_ONCE: usize = 64;
 /// Certificates of a partition of which it is remembered that they expire soon.
 pub const CERTIFICATES_EXPIRING: usize = 4_096;
 
+/// Counts of settlement that are kept, by processor and age.
+pub const COUNTS_KEPT: usize = 16;
+
+/// Events that `wattstile top` remembers.
+pub const TOP_EVENTS: usize = 50;
+
+/// Certificates that the console's page of the system lists.
+pub const CERTIFICATES_SHOWN: usize = 200;
+
 /// Clients that follow the feed at once.
 pub const EVENT_STREAMS_MAX: usize = 16;
 

@@ -15,6 +15,8 @@ described! {
 /// The state of a gate in figures.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
+    /// When, by the gate's clock.
+    pub at: String,
     /// Sessions in which energy may flow.
     pub sessions_charging: u64,
     /// Sessions that wait for an authorization.
@@ -144,6 +146,7 @@ impl Views {
     /// # Errors
     /// A shard did not answer in time, or the archive cannot be read.
     pub fn figures(&self) -> Result<Figures, Unanswered> {
-        self.ask(query::State).whole().map(Figures::sum)
+        let figures = self.ask(query::State).whole().map(Figures::sum)?;
+        Ok(Figures { at: self.now().to_string(), ..figures })
     }
 }

@@ -4,10 +4,12 @@ use super::paging::{First, Page, Paged};
 use super::refused::Refused;
 use super::views::{Unanswered, Views};
 use crate::billing::invoice::{Digest, Issued, OpenSeries, SeriesId, verify_series};
+use crate::journal::ById;
+use crate::limits::LIST_SESSIONS_READ;
 use crate::node::query;
 pub use crate::node::query::NewestDocument;
-use crate::units::Timestamp;
 use crate::units::shape::described;
+use crate::units::{SessionId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -52,21 +54,30 @@ pub struct SeriesRow {
     pub last: u64,
     /// The hash of its last document.
     pub head: String,
-    /// Sum of the totals.
-    pub total: Decimal,
+    /// Sum of the totals; none: they were not read.
+    pub total: Option<Decimal>,
     /// The currency.
     pub currency: String,
     /// The fault.
     pub fault: Option<String>,
+    /// Whether the documents were read and checked.
+    #[serde(default = "was_checked")]
+    pub checked: bool,
 }
+}
+
+/// A gate of an older version checks always.
+const fn was_checked() -> bool {
+    true
 }
 
 fn key(issued: &Issued) -> NewestDocument {
-    Reverse((issued.at, issued.number.clone()))
+    Reverse((issued.document.id.payment().session(), Some(issued.number.clone())))
 }
 
 impl Views {
-    /// The documents of a series (or of all), the newest first.
+    /// The documents of a series (or of all), those of the newest sessions first. Of the archive a bounded number of sessions is
+    /// read for a page.
     ///
     /// # Errors
     /// A shard did not answer in time, or the archive cannot be read.
@@ -76,29 +87,69 @@ impl Views {
         page: &Page<NewestDocument>,
     ) -> Result<Paged<NewestDocument, InvoiceRow>, Unanswered> {
         let mut first = First::behind(page.after.clone(), page.limit);
+        let wanted = |issued: &Issued| series.is_none_or(|wanted| issued.number.series.as_str() == wanted);
         let mut offer = |issued: &Issued| {
             let key = key(issued);
-            if first.wants(&key) {
+            let is_on_page = wanted(issued) && first.wants(&key);
+            if is_on_page {
                 first.offer(key, row(issued));
             }
+            is_on_page
         };
-        let wanted = |id: &SeriesId| series.is_none_or(|wanted| id.as_str() == wanted);
         // A document waits, is kept by its session and goes into the archive with it: looked for in this order it is found.
-        let waiting = self.waiting(&self.given(wanted)?)?;
-        waiting.iter().filter(|issued| wanted(&issued.number.series)).for_each(&mut offer);
+        let is_of_series = |id: &SeriesId| series.is_none_or(|wanted| id.as_str() == wanted);
+        let waiting = self.waiting(&self.given(is_of_series)?)?;
+        for issued in &waiting {
+            offer(issued);
+        }
         let only = series.map(str::to_owned);
         let live = self.first(page, |part| query::Documents { series: only.clone(), part })?;
-        live.iter().for_each(|(_, issued)| offer(issued));
-        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |archive_record| {
-            archive_record
-                .session
-                .documents()
-                .iter()
-                .filter(|issued| wanted(&issued.number.series))
-                .for_each(&mut offer);
-            true
-        })?;
-        Ok(Paged::cut(first.into_sorted(), page.limit, None))
+        for (_, issued) in &live {
+            offer(issued);
+        }
+        // What is older than a page of live documents is not on the page.
+        let oldest = live.get(page.limit).map(|(Reverse((session, _)), _)| *session);
+        // Of the session of the last document there may be more.
+        let behind = page.after.as_ref().map(|Reverse((session, _))| session.as_u128().saturating_add(1));
+        let (mut read, mut found, mut last, mut until) = (0, 0, None, None);
+        for id in self.archived_ids(behind.map(SessionId::from_u128), ById::NewestFirst) {
+            let id = id?;
+            if found > page.limit || oldest.is_some_and(|oldest| id < oldest) {
+                break;
+            }
+            if read == LIST_SESSIONS_READ {
+                until = last.map(|last| Reverse((last, None)));
+                break;
+            }
+            if let Some(archived) = self.archived(id)? {
+                found += archived.session.documents().iter().filter(|issued| offer(issued)).count();
+            }
+            (read, last) = (read + 1, Some(id));
+        }
+        Ok(Paged::cut(first.into_sorted(), page.limit, until))
+    }
+
+    /// Every series (or one), in the order of names, without reading its documents.
+    ///
+    /// # Errors
+    /// A shard did not answer in time.
+    pub fn list_series(&self, only: Option<&str>, page: &Page<String>) -> Result<Paged<String, SeriesRow>, Unanswered> {
+        let is_behind = |id: &SeriesId| page.after.as_deref().is_none_or(|after| id.as_str() > after);
+        let given = self.given(|id| only.is_none_or(|only| id.as_str() == only) && is_behind(id))?;
+        let rows = given.into_iter().map(|(id, open)| {
+            let row = SeriesRow {
+                series: id.to_string(),
+                documents: open.last,
+                last: open.last,
+                head: open.head.to_string(),
+                total: None,
+                currency: open.currency.code().to_owned(),
+                fault: None,
+                checked: false,
+            };
+            (id.to_string(), row)
+        });
+        Ok(Paged::cut(rows.take(page.limit.saturating_add(1)).collect(), page.limit, None))
     }
 
     /// Whether there is such a series; else the names of the existing ones.
@@ -174,9 +225,10 @@ impl Views {
                 documents: u64::try_from(documents.len()).unwrap_or(u64::MAX),
                 last: open.last,
                 head: open.head.to_string(),
-                total: Decimal::from_i128_with_scale(sum, u32::from(open.currency.exponent())),
+                total: Some(Decimal::from_i128_with_scale(sum, u32::from(open.currency.exponent()))),
                 currency: open.currency.code().to_owned(),
                 fault: fault(&documents, open.last, open.head),
+                checked: true,
             });
         }
         // A document of a series that no partition keeps.
@@ -188,9 +240,10 @@ impl Views {
                 documents: u64::try_from(documents.len()).unwrap_or(u64::MAX),
                 last: 0,
                 head: String::new(),
-                total: Decimal::from_i128_with_scale(sum, u32::from(currency.exponent())),
+                total: Some(Decimal::from_i128_with_scale(sum, u32::from(currency.exponent()))),
                 currency: currency.code().to_owned(),
                 fault: Some("sessions have documents of this series, and no partition keeps it".to_owned()),
+                checked: true,
             });
         }
         rows.sort_by(|a, b| a.series.cmp(&b.series));

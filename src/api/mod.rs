@@ -20,6 +20,7 @@ mod charger_orders;
 pub mod feed;
 mod figures;
 mod invoices;
+mod kept_counts;
 mod ledger;
 mod money;
 mod money_lists;
@@ -32,8 +33,10 @@ mod refused;
 mod reporting;
 mod resources;
 mod review;
+mod session_history;
 mod sessions;
 mod settled;
+mod system;
 mod tariffs;
 mod timeline;
 mod views;
@@ -68,6 +71,7 @@ pub use resources::{
     ChargerRow, Declared, HoldRow, HoldSheet, MeterKeyRow, OperationSheet, ProcessorRow, ProcessorSheet,
 };
 pub use review::{Billing as QuarantineBilling, Dropping as QuarantineDropping, bill_quarantined, drop_quarantined};
+pub use session_history::{EntryRow, LegRow};
 pub use sessions::{
     DisputeRow, FLAGS, Filter, Newest, OperationRow, SESSION_STATES, SessionRow, SessionSheet, SignedValueRow,
 };
@@ -75,6 +79,7 @@ pub use sessions::{hold_state, operations};
 pub use settled::{
     BatchPlace, BatchRow, DiffersRow, ExtraRow, GRACE, LinePlace, Report, SettledRow, SettledSummary, SettledView,
 };
+pub use system::{CertificateRow, LogSheet, Machine, RefusalRow, ShardRow, SystemSheet};
 pub use tariffs::{TariffFinding, TariffHour, TariffPrice, TariffPriceLine, TariffRow, TariffSession, TariffSheet};
 pub use timeline::TimelineRow;
 pub use views::{Gathered, TIMEOUT, Unanswered, Views, ask_all};

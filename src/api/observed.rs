@@ -356,7 +356,7 @@ impl Changes {
                 });
             }
             Fact::Processor(_) => self.processors = true,
-            Fact::Billing(..) | Fact::TariffPinned(..) | Fact::Document(_) => {}
+            Fact::Billing(..) | Fact::TariffPinned(..) | Fact::Document(_) | Fact::Certificate(_) => {}
         }
     }
 }

@@ -36,6 +36,9 @@ pub struct SettledSummary {
     pub extra: u64,
     /// Batches.
     pub batches: u64,
+    /// When that was counted; none: it is being counted for the first time.
+    #[serde(default)]
+    pub at: Option<String>,
 }
 }
 

@@ -4,8 +4,10 @@
 //! result is returned only as far as it does not depend on that shard.
 
 use super::feed::Feed;
+use super::kept_counts::KeptCounts;
 use super::paging::{First, Page, Paged};
 use super::reporting::ReportingDatabase;
+use super::system::Machine;
 use crate::accounting::archive_record::ArchiveRecord;
 use crate::accounting::pages;
 use crate::actors::Addr;
@@ -14,9 +16,11 @@ use crate::actors::reply_table::Asker;
 use crate::actors::shard_actor::{RunDurableQuery, RunQuery, ShardActor};
 use crate::actors::snapshot_scheduler::SnapshotScheduler;
 use crate::billing::BillingError;
+use crate::host::wall_clock;
 use crate::journal::{Archive, ById, Failure};
 use crate::limits::LIST_PARTITIONS_AT_ONCE;
 use crate::node::archiver::{self, Unread};
+use crate::node::processor::Reach as _;
 use crate::node::query::{self, Ask, Part, Rows};
 use crate::node::shard::Shard;
 use crate::tariff::TariffError;
@@ -35,6 +39,8 @@ pub struct Views {
     /// Only what is durable is told.
     durable: bool,
     pub(super) reporting: Option<Arc<dyn ReportingDatabase>>,
+    machine: Option<Machine>,
+    counts: KeptCounts,
 }
 
 enum Shards {
@@ -132,13 +138,33 @@ impl Views {
     /// Views of a running gate.
     pub fn running(directory: Arc<Directory>, archive: Option<Arc<Archive>>) -> Views {
         let (timeout, shards) = (TIMEOUT, Shards::Running(directory));
-        Views { shards, archive, timeout, snapshot_scheduler: None, feed: None, durable: false, reporting: None }
+        Views {
+            shards,
+            archive,
+            timeout,
+            snapshot_scheduler: None,
+            feed: None,
+            machine: None,
+            counts: KeptCounts::default(),
+            durable: false,
+            reporting: None,
+        }
     }
 
     /// Views of shards that were rebuilt from a data directory and run nothing.
     pub fn opened(shards: Vec<Shard>, archive: Option<Arc<Archive>>) -> Views {
         let (timeout, shards) = (TIMEOUT, Shards::Opened(Mutex::new(shards)));
-        Views { shards, archive, timeout, snapshot_scheduler: None, feed: None, durable: false, reporting: None }
+        Views {
+            shards,
+            archive,
+            timeout,
+            snapshot_scheduler: None,
+            feed: None,
+            machine: None,
+            counts: KeptCounts::default(),
+            durable: false,
+            reporting: None,
+        }
     }
 
     /// The same, with another time-out than [`TIMEOUT`].
@@ -164,6 +190,53 @@ impl Views {
     /// The same, with a reporting database.
     pub fn reported_by(self, reporting: Option<Arc<dyn ReportingDatabase>>) -> Views {
         Views { reporting, ..self }
+    }
+
+    /// The same, with what the gate knows of itself beside its shards.
+    pub fn on_machine(self, machine: Machine) -> Views {
+        Views { machine: Some(machine), ..self }
+    }
+
+    /// What the gate knows of itself beside its shards; none where only data is read.
+    pub(super) fn machine(&self) -> Option<&Machine> {
+        self.machine.as_ref()
+    }
+
+    /// Counts that are kept.
+    pub(super) fn counts(&self) -> &KeptCounts {
+        &self.counts
+    }
+
+    /// The archive, to be shared with another thread; none where there is none.
+    pub(super) fn shared_archive(&self) -> Option<&Arc<Archive>> {
+        self.archive.as_ref()
+    }
+
+    /// The gate's time; where only data is read, the system's.
+    pub(super) fn now(&self) -> Timestamp {
+        self.directory().map_or_else(wall_clock, |directory| directory.now().wall)
+    }
+
+    /// The number of shards.
+    pub(super) fn shard_count(&self) -> u16 {
+        match &self.shards {
+            Shards::Running(directory) => directory.node_config().shards,
+            Shards::Opened(shards) => {
+                u16::try_from(shards.lock().unwrap_or_else(PoisonError::into_inner).len()).unwrap_or(u16::MAX)
+            }
+        }
+    }
+
+    /// Asks one shard; none: it did not answer in time.
+    pub(super) fn ask_shard<Q: Ask>(&self, index: u16, question: Q) -> Option<Q::Answer> {
+        let index = usize::from(index);
+        match &self.shards {
+            Shards::Running(directory) => ask_these(directory, index..=index, self.wanted(), &question).pop(),
+            Shards::Opened(shards) => {
+                let shards = shards.lock().unwrap_or_else(PoisonError::into_inner);
+                shards.get(index).map(|shard| question.answer(shard))
+            }
+        }
     }
 
     /// The feed of the running gate; none where only data is read.
@@ -277,6 +350,13 @@ impl Views {
     pub(super) fn archived(&self, session: SessionId) -> Result<Option<ArchiveRecord>, Unanswered> {
         let Some(archive) = &self.archive else { return Ok(None) };
         archiver::read(archive, session).map_err(|error| Unanswered::Archived { session, error })
+    }
+
+    /// A page of the books in the archive.
+    pub(super) fn archived_page(&self, partition: PartitionId, number: u64) -> Result<Option<pages::Page>, Unanswered> {
+        let Some(archive) = &self.archive else { return Ok(None) };
+        let found = archive.get(pages::Page::id(partition, number))?;
+        Ok(found.and_then(|archived| pages::Page::from_bytes(&archived.archive_record)).map(|(_, page)| page))
     }
 
     /// The receipt of an archived session, as it was signed.

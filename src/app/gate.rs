@@ -3,6 +3,7 @@
 use super::data::{Opened, open};
 use super::expiry_watch::ExpiryWatch;
 use super::introduced::Introduced;
+use super::machine::machine;
 use super::receiver::Receiver;
 use super::reconciler::{Reconciler, Unstarted};
 use super::scrape::{CommitDurations, Measured};
@@ -369,6 +370,7 @@ impl Gate {
     pub fn show_in(&self, console: &mut Console) -> std::io::Result<()> {
         let views = Views::running(self.directory.clone(), self.archive.clone());
         let views = views.followed_by(Feed::new(self.tail.clone(), self.writer.clone()));
+        let views = views.on_machine(machine(self.edge.as_ref(), self.figures.clone(), self.recovery));
         let reporting = self.reporting.clone().map(|reporting| reporting as Arc<dyn ReportingDatabase>);
         let views = Arc::new(views.backed_up_by(self.snapshot_scheduler.clone()).reported_by(reporting));
         let measured = Measured {

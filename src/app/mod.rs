@@ -15,6 +15,7 @@ mod expiry_watch;
 mod gate;
 mod introduced;
 pub mod keys;
+mod machine;
 mod ocpp_admission;
 mod ocpp_connection;
 mod ocpp_forwarding;

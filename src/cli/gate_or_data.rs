@@ -1,6 +1,7 @@
 //! Where verbs that show things get them from: a running gate, or its data when none runs.
 
 use super::{CliError, Exit, Output};
+use crate::api::feed::Event;
 use crate::api::{self, Views};
 use crate::app;
 use crate::journal::DataDir;
@@ -246,6 +247,24 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// The events of a running gate behind a cursor, and the cursor behind them.
+    ///
+    /// # Errors
+    /// [`CliError`] with its exit code: no gate runs, or its answer cannot be used.
+    pub fn events_behind(&self, after: &str) -> Result<(Vec<Event>, String), CliError> {
+        let Source::Running(place) = self else {
+            return Err(CliError::new(Exit::Unreachable, "no gate is running: there are no events"));
+        };
+        let request = agent().get(format!("http://{}/api/v1/events", place.address));
+        let request = request.query("follow", "false").query("after", after);
+        let answer = request.header("Authorization", format!("Bearer {}", place.token)).call();
+        let next = answer.as_ref().ok().and_then(|answer| answer.headers().get("x-next")?.to_str().ok());
+        let next = next.unwrap_or(after).to_owned();
+        let lines = answered(answer)?;
+        let events = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>().map_err(CliError::failed)?;
+        Ok((events, next))
     }
 
     /// An order; only a running gate carries it out.

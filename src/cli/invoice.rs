@@ -23,7 +23,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// List invoices and credit notes, the newest first
+    /// List invoices and credit notes, those of the newest sessions first
     #[command(after_help = "Example:\n  wattstile invoice ls --series R-2026-EUR --limit 20")]
     Ls(Ls),
     /// Show one document
@@ -144,6 +144,7 @@ impl VerifySeries {
         give(output, &document, |out| {
             for row in &rows {
                 let SeriesRow { series, documents, currency, total, head, fault, .. } = row;
+                let total = total.unwrap_or_default();
                 match fault {
                     None => writeln!(
                         out,

@@ -46,6 +46,7 @@ pub mod sim;
 pub mod simulate;
 pub mod tariff;
 mod token;
+mod top;
 mod webhook;
 
 pub use exit::{CliError, Exit};
@@ -91,6 +92,7 @@ struct Manners {
 enum Verb {
     Demo(demo::Args),
     Serve(serve::Args),
+    Top(top::Args),
     Doctor(doctor::Args),
     Health(health::Args),
     /// Make, check and show the configuration
@@ -197,6 +199,7 @@ impl Verb {
             Verb::Session(args) => session::run(args, output),
             Verb::Tariff(args) => tariff::run(args, output),
             Verb::Token(args) => token::run(args, output),
+            Verb::Top(args) => top::run(args, output),
             Verb::Webhook(args) => webhook::run(args, output),
         }
     }

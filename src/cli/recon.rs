@@ -153,8 +153,7 @@ fn whole(
         sessions.extend(rows);
         Ok(())
     })?;
-    let summary: SettledSummary =
-        serde_json::from_value(source.get("settlement", &query)?).map_err(CliError::failed)?;
+    let summary: SettledSummary = serde_json::from_value(summary_of(source, &query)?).map_err(CliError::failed)?;
     let most = Some(SETTLEMENT_LINES_LISTED as u64);
     let differs: Vec<DiffersRow> = source.items("settlement/differs", &query, most)?;
     let extra: Vec<ExtraRow> = source.items("settlement/extra", &query, most)?;
@@ -242,6 +241,18 @@ fn csv_lines<const N: usize>(records: impl IntoIterator<Item = [String; N]>) -> 
     records.into_iter().try_for_each(|record| table.write_record(record)).map_err(CliError::failed)?;
     let bytes = table.into_inner().map_err(CliError::failed)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// How many sessions, lines and batches there are. A gate with many of them counts for a while.
+fn summary_of(source: &Source, query: &[(&str, String)]) -> Result<serde_json::Value, CliError> {
+    loop {
+        let found = source.get("settlement", query)?;
+        // A gate of an older version has no such member, and counts at once.
+        if found.get("at").is_none_or(|at| !at.is_null()) {
+            return Ok(found);
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
 }
 
 fn session_record(row: &SettledRow) -> [String; 7] {

@@ -4,7 +4,6 @@
 //! after a restart all are without one, and those that do not come back in time are missed by a look at all of them.
 
 use super::charger::HostedCharger;
-use super::delivery::Delivery;
 use super::handlers::{chargers, processors};
 use super::hosted::{Arena, Slot};
 use super::partition::Partition;
@@ -96,26 +95,22 @@ impl Shard {
             let chargers = partition.missing.chargers.take_due(now.mono, CHARGER_ABSENT_MAX);
             let processors = partition.missing.processors.take_due(now.mono, PROCESSOR_ABSENT_MAX);
             for slot in chargers {
-                self.note(local, now, slot, |missing| &mut missing.chargers, chargers::absent);
+                match self.begin(local, now) {
+                    Ok((partition, mut delivery)) => chargers::absent(&mut delivery, partition, slot),
+                    Err(_) => self.missing_in(local).chargers.until(slot, now.mono),
+                }
             }
             for processor in processors {
-                self.note(local, now, processor, |missing| &mut missing.processors, processors::absent);
+                match self.begin(local, now) {
+                    Ok((partition, mut delivery)) => processors::absent(&mut delivery, partition, &processor),
+                    Err(_) => self.missing_in(local).processors.until(processor, now.mono),
+                }
             }
         }
     }
 
-    fn note<K: Clone + Ord>(
-        &mut self,
-        local: u16,
-        now: Now,
-        peer: K,
-        list: fn(&mut Missing) -> &mut Absences<K>,
-        absent: fn(&mut Delivery<'_>, &mut Partition, &K),
-    ) {
-        match self.begin(local, now) {
-            Ok((partition, mut delivery)) => absent(&mut delivery, partition, &peer),
-            Err(_) => list(&mut self.partitions_mut()[usize::from(local)].missing).until(peer, now.mono),
-        }
+    fn missing_in(&mut self, local: u16) -> &mut Missing {
+        &mut self.partitions_mut()[usize::from(local)].missing
     }
 }
 

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 pub struct HostedCharger {
     state: Charger,
     /// Reported states of its connectors; for operators only.
-    statuses: Option<Box<SmallVec<[(ConnectorId, ConnectorState); 2]>>>,
+    statuses: Option<Box<Statuses>>,
     /// Its current connection, or [`NO_CONNECTION`].
     connection: ConnectionId,
     /// The channel on that connection.
@@ -19,6 +19,9 @@ pub struct HostedCharger {
     /// Which side numbers its sessions, on that connection.
     numbering: Numbering,
 }
+
+/// Reported states of connectors.
+type Statuses = SmallVec<[(ConnectorId, ConnectorState); 2]>;
 
 /// No connection has this number. (An `Option` of a [`Link`] would take twelve bytes more, for every charger.)
 const NO_CONNECTION: ConnectionId = ConnectionId(u64::MAX);

@@ -18,7 +18,7 @@ use crate::metrics;
 use crate::units::Timestamp;
 use socket2::{Domain, Protocol, Type};
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,6 +120,8 @@ struct Shared {
     /// Where each listener is.
     addresses: Mutex<Vec<(ListenerKind, SocketAddr)>>,
     recent: Mutex<VecDeque<RecentRefusal>>,
+    /// How many peers were refused, by reason.
+    refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// A recently refused peer, for the console.
@@ -220,6 +222,7 @@ impl Edge {
             listeners: Mutex::new(Vec::new()),
             addresses: Mutex::default(),
             recent: Mutex::new(VecDeque::new()),
+            refused: Mutex::new(BTreeMap::new()),
         });
         runtime.spawn(sweep_connections(Arc::clone(&shared)));
         Ok(Edge { runtime: Some(runtime), shared })
@@ -275,19 +278,29 @@ impl Edge {
         self.shared.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
+    /// Returns a function that gives the recently refused peers, the latest first, and how many were refused since the start, by
+    /// reason.
+    pub fn refusals(&self) -> impl Fn() -> (Vec<RecentRefusal>, BTreeMap<&'static str, u64>) + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let recent = shared.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
+            (recent, shared.refused.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        }
+    }
+
     /// Loads the files of every listener again and closes connections that would now be refused. A listener with
     /// faulty new files keeps the old ones and logs it. Returns false if there was one.
     pub fn reload(&self) -> bool {
         self.shared.reload(|_| true)
     }
 
-    /// Returns a function that lists everything in use that expires before a time: certificates of the gate, of its authorities
-    /// and of connected peers, and revocation lists.
-    pub fn expiring(&self) -> impl Fn(Timestamp) -> Vec<InUse> + Send + 'static {
+    /// Returns a function that lists what is in use and expires: certificates of the gate and of its authorities, revocation
+    /// lists, and those certificates of connected peers that expire before a time.
+    pub fn expiring(&self) -> impl Fn(Timestamp) -> Vec<InUse> + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
         move |before| {
             let listeners = shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let own = listeners.iter().flat_map(|tls| tls.in_use()).filter(|used| used.not_after <= before);
+            let own = listeners.iter().flat_map(|tls| tls.in_use());
             let peers = shared.live.expiring(before).into_iter().map(|(identity, not_before, not_after)| InUse {
                 name: identity.subject.to_string(),
                 not_before: Some(not_before),
@@ -345,6 +358,9 @@ impl Shared {
         metrics::TLS_HANDSHAKES
             .counter(&[entrance.entry.listener.peer_role(), "refused", refused.reason.label()])
             .increment(1);
+        let mut counts = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(refused.reason.label()).or_default() += 1;
+        drop(counts);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.truncate(limits::RECENT_REFUSALS - 1);
         recent.push_front(RecentRefusal {

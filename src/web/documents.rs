@@ -5,12 +5,13 @@ use super::filters::RowFilter;
 use super::gives::{Csv, Document, JsonLines, JsonText, List, Plain, ReceiptFile, Sheet, listed};
 use super::problem::Problem;
 use super::request::Call;
+use crate::api::feed::Event;
 use crate::api::{
-    AccountRow, AccountSheet, BatchRow, BatchView, BooksSummary, ChargerRow, DiffersRow, ExportFormat, ExtraRow, FLAGS,
-    Figures, Filter, GRACE, HoldRow, HoldSheet, InvoiceRow, LineRow, OperationListRow, OperationSheet, Page, Paged,
-    ProcessorRow, ProcessorSheet, ReceiptRow, Report, ReportingStatus, SESSION_STATES, SeriesRow, SessionRow,
-    SessionSheet, SettledRow, SettledSummary, TariffPrice, TariffRow, TariffSession, TariffSheet, TrialRow, hold_id,
-    not_another,
+    AccountRow, AccountSheet, BatchRow, BatchView, BooksSummary, ChargerRow, DiffersRow, EntryRow, ExportFormat,
+    ExtraRow, FLAGS, Figures, Filter, GRACE, HoldRow, HoldSheet, InvoiceRow, LineRow, OperationListRow, OperationSheet,
+    Page, Paged, ProcessorRow, ProcessorSheet, ReceiptRow, Report, ReportingStatus, SESSION_STATES, SeriesRow,
+    SessionRow, SessionSheet, SettledRow, SettledSummary, SystemSheet, TariffPrice, TariffRow, TariffSession,
+    TariffSheet, TrialRow, hold_id, not_another,
 };
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::verify_receipt;
@@ -51,6 +52,24 @@ pub(super) fn sessions(call: &Call<'_>) -> Asked<List<SessionRow>> {
 pub(super) fn session(call: &Call<'_>) -> Asked<Sheet<SessionSheet>> {
     let id = call.views.session_named(call.text("id"))?;
     found(call.views.session(id)?, || format!("there is no session {id}"))
+}
+
+pub(super) fn session_entries(call: &Call<'_>) -> Asked<List<EntryRow>> {
+    let id = call.views.session_named(call.text("id"))?;
+    listed(call, "session-entry-list/1", &RowFilter::none(call), |page| {
+        call.views.session_entries(id, page)?.ok_or_else(|| Problem::not_found(format!("there is no session {id}")))
+    })
+}
+
+pub(super) fn session_events(call: &Call<'_>) -> Asked<List<Event>> {
+    let id = call.views.session_named(call.text("id"))?;
+    listed(call, "session-event-list/1", &RowFilter::none(call), |page| {
+        call.views.session_events(id, page)?.ok_or_else(|| Problem::not_found(format!("there is no session {id}")))
+    })
+}
+
+pub(super) fn system(call: &Call<'_>) -> Asked<Sheet<SystemSheet>> {
+    Ok(Sheet(call.views.system()?))
 }
 
 pub(super) fn chargers(call: &Call<'_>) -> Asked<List<ChargerRow>> {
@@ -111,7 +130,10 @@ pub(super) fn invoices(call: &Call<'_>) -> Asked<List<InvoiceRow>> {
 
 pub(super) fn invoice_series(call: &Call<'_>) -> Asked<List<SeriesRow>> {
     let series = call.views.series_named(call.parameter("series"))?;
-    listed(call, "invoice-series-list/1", &RowFilter::none(call), |page| call.views.check_series(series, page))
+    let checks = call.one_of("check", &["true", "false"])? != Some("false");
+    listed(call, "invoice-series-list/1", &RowFilter::none(call), |page| {
+        if checks { call.views.check_series(series, page) } else { call.views.list_series(series, page) }
+    })
 }
 
 pub(super) fn series_lines(call: &Call<'_>) -> Asked<JsonLines> {
@@ -150,7 +172,7 @@ pub(super) fn receipt(call: &Call<'_>) -> Asked<ReceiptFile> {
 }
 
 pub(super) fn settlement(call: &Call<'_>) -> Asked<Document<SettledSummary>> {
-    Ok(Document("settlement-summary/1", call.views.settled(&report(call)?)?))
+    Ok(Document("settlement-summary/1", call.views.settled_kept(&report(call)?)?))
 }
 
 pub(super) fn settled_sessions(call: &Call<'_>) -> Asked<List<SettledRow>> {

@@ -198,8 +198,10 @@ impl Gives for EventLines {
     }
 
     fn media(shapes: &mut Shapes) -> Vec<(&'static str, Value)> {
-        let event = Event::shape(shapes);
-        vec![("application/jsonl", event.clone()), ("text/event-stream", event)]
+        Event::shape(shapes);
+        let text =
+            json!({ "type": "string", "description": "An `Event` in each line, or as the data of each message." });
+        vec![("application/jsonl", text.clone()), ("text/event-stream", text)]
     }
 }
 

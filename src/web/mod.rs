@@ -35,6 +35,7 @@ mod webhook_orders;
 pub mod webhooks;
 
 pub use doors::{Login, LoginWish, Revoked};
+pub use pages::{BarChart, report};
 pub use path::segment;
 pub use problem::{CODES, Problem};
 pub use request::{Answer, Request};

@@ -55,6 +55,7 @@ parameters! {
     ID: "id", Kind::Text, "Only sessions whose id begins so.";
     PREFIX: "prefix", Kind::Text, "Only chargers whose id begins so.";
     SERIES: "series", Kind::Text, "Only of this series.";
+    CHECK: "check", Kind::OneOf(&["true", "false"]), "`false`: nothing is read but the series themselves.";
     BATCH: "batch", Kind::Text, "Only this batch.";
     GRACE_HOURS: "grace_hours", Kind::Whole, "An operation that is older is missing where no batch has it; 72 without it.";
     TYPES: "types", Kind::Text, "Only events of these types, with commas between; `capture.*` stands for all that begin so.";

@@ -3,8 +3,8 @@
 use super::access::{Principal, Roles};
 use super::gives::{Gives, MediaOf, Plain, ShapeOf, gives_of, ordered_of, takes_of};
 use super::parameters::{
-    ACCOUNT, AFTER, BATCH, CHARGER, EVENTS_AFTER, EXPORT, FLAG, FOLLOW, FORMAT, GRACE_HOURS, ID, IDLE_MINUTES, KIND,
-    KWH, LIMIT, MINUTES, PREFIX, PROCESSOR, Parameter, Q, SERIES, SINCE, SITE, START, STATE, TYPES, UNTIL, WIDTH,
+    ACCOUNT, AFTER, BATCH, CHARGER, CHECK, EVENTS_AFTER, EXPORT, FLAG, FOLLOW, FORMAT, GRACE_HOURS, ID, IDLE_MINUTES,
+    KIND, KWH, LIMIT, MINUTES, PREFIX, PROCESSOR, Parameter, Q, SERIES, SINCE, SITE, START, STATE, TYPES, UNTIL, WIDTH,
 };
 use super::path::canonical;
 use super::problem::Problem;
@@ -142,6 +142,7 @@ pub(super) static ROUTES: &[Route] = &[
     probe("/metrics", Probe::Metrics, "Metrics for Prometheus"),
     query!("/api/v1/openapi.json", documents::openapi, &[], "This document"),
     query!("/api/v1/figures", documents::figures, &[], "Sessions, readings, money and books in sums"),
+    query!("/api/v1/system", documents::system, &[], "Certificates, log and snapshots, shards, refused peers"),
     query!(
         "/api/v1/sessions",
         documents::sessions,
@@ -149,6 +150,18 @@ pub(super) static ROUTES: &[Route] = &[
         "Sessions, the newest first"
     ),
     query!("/api/v1/sessions/{id}", documents::session, &[], "One session; `id` may be its beginning, or `last`"),
+    query!(
+        "/api/v1/sessions/{id}/entries",
+        documents::session_entries,
+        &[LIMIT, AFTER, FORMAT],
+        "The entries of the books that follow from a session"
+    ),
+    query!(
+        "/api/v1/sessions/{id}/events",
+        documents::session_events,
+        &[LIMIT, AFTER, FORMAT],
+        "The events that were sent of a session"
+    ),
     order!("/api/v1/sessions/{id}/stop", Roles::OPERATING, orders::stop, Pin::Nothing, "Stops a session", body_or_none),
     order!(
         "/api/v1/sessions/{id}/quarantine/release",
@@ -249,12 +262,12 @@ pub(super) static ROUTES: &[Route] = &[
         "/api/v1/invoices",
         documents::invoices,
         &[SERIES, KIND, SINCE, UNTIL, Q, LIMIT, AFTER, FORMAT],
-        "Invoices and credit notes, the newest first"
+        "Invoices and credit notes, those of the newest sessions first"
     ),
     query!(
         "/api/v1/invoices/series",
         documents::invoice_series,
-        &[SERIES, LIMIT, AFTER, FORMAT],
+        &[SERIES, CHECK, LIMIT, AFTER, FORMAT],
         "Invoice series, each checked as a whole"
     ),
     query!("/api/v1/invoices/series/{id}", documents::series_lines, &[], "The documents of a series, one in each line"),

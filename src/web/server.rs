@@ -400,6 +400,10 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
     }
     // Without the token it stays unknown which addresses of the API there are.
     let Some((principal, shown)) = principal else {
+        // Made tokens are read with the gate's data: until then none of them is known to be wrong.
+        if shared.views.get().is_none() && head.headers.contains_key(header::AUTHORIZATION) {
+            return shared.not_yet().into_response();
+        }
         let in_address = head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("token=")));
         return Problem::no_token(in_address).into_response();
     };

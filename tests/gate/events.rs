@@ -30,6 +30,22 @@ fn page(gate: &Served, query: &str) -> Option<(Vec<Value>, String)> {
     Some((text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), next))
 }
 
+/// A document of the API.
+fn document(gate: &Served, path: &str) -> Value {
+    let console = gate.console();
+    let request = agent().get(format!("http://{}/api/v1/{path}", console.address));
+    let mut answer = request.header("Authorization", format!("Bearer {}", console.token)).call().unwrap();
+    let text = answer.body_mut().read_to_string().unwrap();
+    assert_eq!(answer.status().as_u16(), 200, "{path}: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Minor units of an amount in a document; 0 for none.
+fn minor(value: &Value) -> i64 {
+    let (whole, cents) = value.as_str().unwrap_or("0.00").split_once('.').unwrap_or(("0", "0"));
+    format!("{whole}{cents:0<2}").parse().unwrap()
+}
+
 /// Everything behind a cursor.
 fn all(gate: &Served, after: &str) -> Vec<Value> {
     let (mut events, mut after) = (Vec::new(), after.to_owned());
@@ -109,6 +125,34 @@ fn an_observer_misses_nothing_over_kills_of_the_gate() {
         .map(|event| text(event, "amount").replace('.', "").parse::<i64>().unwrap())
         .sum();
     assert_eq!(captured, outcome.fleet.paid_minor.values().sum::<i64>());
+    // A session's own lists: its events are those of the feed, its entries balance, and the sale is what was taken.
+    let known = ids(&seen);
+    for session in lives.iter().filter(|(_, types)| types.contains(&"capture.succeeded")).map(|(session, _)| session) {
+        let events = document(&gate, &format!("sessions/{session}/events?limit=1000"));
+        let events = events["items"].as_array().unwrap();
+        assert!(events.iter().all(|event| known.contains(text(event, "id"))), "{session}: {events:?}");
+        assert!(events.iter().any(|event| text(event, "type") == "receipt.issued"), "{session}");
+        let entries = document(&gate, &format!("sessions/{session}/entries?limit=1000"));
+        let entries = entries["items"].as_array().unwrap();
+        for entry in entries {
+            let legs = entry["legs"].as_array().unwrap();
+            let [debits, credits] =
+                ["debit", "credit"].map(|side| legs.iter().map(|leg| minor(&leg[side])).sum::<i64>());
+            assert!(debits == credits && debits > 0, "{entry}");
+        }
+        let kinds: Vec<&str> = entries.iter().map(|entry| text(entry, "kind")).collect();
+        assert!(kinds.contains(&"hold approved") && kinds.contains(&"sale"), "{session}: {kinds:?}");
+        let sale = entries.iter().find(|entry| text(entry, "kind") == "sale").unwrap();
+        let taken = sale["legs"].as_array().unwrap().iter().map(|leg| minor(&leg["debit"])).max().unwrap();
+        let captured = document(&gate, &format!("sessions/{session}"))["captured"].clone();
+        assert!(taken >= minor(&captured), "{sale}");
+    }
+    let system = document(&gate, "system");
+    assert!(system["shards"].as_array().unwrap().iter().all(|shard| shard["answers"] == true), "{system}");
+    assert_eq!(system["shards"].as_array().unwrap().len(), 2);
+    assert!(system["log"]["records"].as_u64() > Some(100) && system["log"]["bytes_max"].as_u64() > Some(0), "{system}");
+    let certificates = system["certificates"].as_array().unwrap();
+    assert!(certificates.iter().any(|row| row["days"].as_i64() > Some(30)), "the gate's own is there: {system}");
     // Only what was asked for; what there is not is refused.
     let (settled, _) = page(&gate, "&types=session.settled").unwrap();
     assert!(settled.iter().all(|event| text(event, "type") == "session.settled") && settled.len() == settled_count);

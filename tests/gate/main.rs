@@ -4,6 +4,7 @@
 mod common;
 
 mod api;
+mod api_python;
 mod attack;
 mod bad_files;
 mod books_cli;

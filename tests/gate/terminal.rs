@@ -1,5 +1,7 @@
 //! What the demonstration shows on a terminal, in a pipe, and after it was interrupted.
 
+use crate::common::Served;
+use crate::common::business::Business;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -248,4 +250,69 @@ fn manual_is_read_without_the_documentation_of_the_code() {
     let (code, _, error) = manual(&["nope"]);
     assert_eq!(code, 3);
     assert!(error.contains("pages: architecture, glossary, installation"), "{error}");
+}
+
+/// The live view on a pseudo-terminal: it is drawn, follows, and leaves the terminal as it was.
+#[test]
+fn top_is_drawn_on_a_terminal_and_leaves_it_as_it_was() {
+    let mut gate = Served::start(&["log.level=warn"]);
+    let business = Business::begin(&mut gate, 3, 61);
+    let data = gate.data_dir().display();
+    let shell = format!("stty cols 100 rows 40; exec {} top --data {data}", env!("CARGO_BIN_EXE_wattstile"));
+    let mut script = Command::new("script")
+        .args(["-q", "-e", "-c", &shell, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("`script`, which makes a pseudo-terminal, is installed");
+    let (mut keys, mut out) = (script.stdin.take().unwrap(), script.stdout.take().unwrap());
+    let (mut written, mut room, mut pressed) = (Vec::new(), [0; 4_096], false);
+    let since = Instant::now();
+    loop {
+        let fresh = out.read(&mut room).unwrap();
+        if fresh == 0 {
+            break;
+        }
+        written.extend_from_slice(&room[..fresh]);
+        let text = String::from_utf8_lossy(&written);
+        let is_shown = text.contains("acme-cards") && text.contains("CHG-00");
+        if !pressed && (is_shown || since.elapsed() > Duration::from_secs(60)) {
+            pressed = true;
+            keys.write_all(b"q").unwrap();
+        }
+    }
+    assert!(script.wait().unwrap().success());
+    business.finish().assert_promises_kept();
+    let written = String::from_utf8(written).unwrap();
+    for part in ["Charging", "Money", "Processors", "acme-cards", "Events", "CHG-00"] {
+        assert!(written.contains(part), "{part}: {written:?}");
+    }
+    let (enters, leaves) = (written.find("\u{1b}[?1049h"), written.rfind("\u{1b}[?1049l"));
+    assert!(enters.is_some() && leaves > enters, "the other screen is left: {written:?}");
+}
+
+#[test]
+fn top_writes_one_picture_as_text_or_as_a_document() {
+    let mut gate = Served::start(&["log.level=warn"]);
+    let business = Business::begin(&mut gate, 3, 62);
+    let top = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wattstile"));
+        command.arg("top").args(arguments).arg("--data").arg(gate.data_dir()).output().unwrap()
+    };
+    std::thread::sleep(Duration::from_secs(2));
+    let picture = top(&["--once"]);
+    assert!(picture.status.success(), "{}", String::from_utf8_lossy(&picture.stderr));
+    let picture = String::from_utf8(picture.stdout).unwrap();
+    for part in ["charging", "kW", "EUR held", "the books balance", "acme-cards", "shards answer"] {
+        assert!(picture.contains(part), "{part}: {picture}");
+    }
+    assert!(!picture.contains('\u{1b}') && picture.lines().all(|line| line.chars().count() <= 100), "{picture}");
+    let document: serde_json::Value = serde_json::from_slice(&top(&["--json"]).stdout).unwrap();
+    assert_eq!(document["schema"], "wattstile.top/1");
+    assert_eq!(document["processors"][0]["id"], "acme-cards");
+    let refused = top(&[]);
+    assert_eq!(refused.status.code(), Some(2), "no terminal, and no --once");
+    business.finish().assert_promises_kept();
 }

@@ -425,7 +425,7 @@ fn of_settlement(partition: PartitionId, event: &register::Event) -> Option<Even
 }
 
 /// The events of a session's whole life that its state still tells, from a time on: those of the log with the same ids.
-pub(super) fn of_session(session: &Session, since: Timestamp) -> Vec<Event> {
+pub(in crate::api) fn of_session(session: &Session, since: Timestamp) -> Vec<Event> {
     let (id, payment) = (session.id, &session.payment);
     let mut events = Vec::new();
     if session.opened_at >= since || id.begun() >= since {

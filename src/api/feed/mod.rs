@@ -12,6 +12,7 @@
 
 mod events;
 
+pub(super) use events::of_session as told_by_session;
 pub use events::{EVENT_TYPES, Event};
 
 use super::views::{Unanswered, Views};

@@ -38,6 +38,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  wattstile bench callbacks --in-flight 1,64,4096 --for 5s --json")]
 pub struct Args {
+    #[command(flatten)]
+    page: super::Page,
     /// Operations that are under way at once; measured one after the other
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,64,4096",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(PROCESSOR_WINDOW)))]
@@ -113,6 +115,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     });
     gate.stop();
     let report = Report { runs: measured? };
+    args.page.write("wattstile bench callbacks", &report)?;
     output.answer("bench-callbacks/1", &report, |out| text_of(&report, out))?;
     Ok(if report.runs.iter().all(|run| run.amiss == 0) { Exit::Ok } else { Exit::Failed })
 }

@@ -33,6 +33,8 @@ use std::time::{Duration, Instant};
 wattstile bench idle --ocpp --connections 5000\n\n\
 Every connection takes an open file in each of the two processes: see `ulimit -n`.")]
 pub struct Args {
+    #[command(flatten)]
+    page: super::Page,
     /// Connections to measure
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=19_000))]
     connections: u32,
@@ -152,6 +154,7 @@ pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
         bytes_per_connection: after.resident_bytes.saturating_sub(before.resident_bytes) / u64::from(args.connections),
         connecting_ms: u64::try_from(connecting.as_millis()).unwrap_or(u64::MAX),
     };
+    args.page.write("wattstile bench idle", &report)?;
     output.answer("bench-idle/1", &report, |out| {
         writeln!(out, "{} bytes for each idle connection", report.bytes_per_connection)?;
         let grown = report.rss_bytes.saturating_sub(report.rss_before_bytes) >> 20;

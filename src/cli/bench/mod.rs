@@ -10,6 +10,9 @@ mod recover;
 mod tls;
 
 use super::{CliError, Exit, Output};
+use crate::bench::load::html;
+use serde::Serialize;
+use std::path::PathBuf;
 
 /// Measure how many readings per second a gate makes durable
 #[derive(Debug, clap::Args)]
@@ -35,6 +38,23 @@ enum Verb {
     Prepaid(prepaid::Args),
     Callbacks(callbacks::Args),
     Idle(idle::Args),
+}
+
+/// A measurement as a page.
+#[derive(Clone, Debug, clap::Args)]
+struct Page {
+    /// Write a page with the figures to this file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl Page {
+    /// Writes it, if it is wanted.
+    fn write(&self, title: &str, report: &impl Serialize) -> Result<(), CliError> {
+        let Some(path) = &self.html else { return Ok(()) };
+        let value = serde_json::to_value(report).map_err(CliError::failed)?;
+        std::fs::write(path, html(title, &value)).map_err(|error| CliError::file(path, &error))
+    }
 }
 
 /// A flat price: the load is about the way of a reading, not about tariffs.

@@ -39,6 +39,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  wattstile bench prepaid --in-flight 1,64,4096 --for 5s --json")]
 pub struct Args {
+    #[command(flatten)]
+    page: super::Page,
     /// Sessions with one operation outstanding each; measured one after the other
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,64,4096")]
     in_flight: Vec<u32>,
@@ -90,6 +92,7 @@ pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
         let _ = std::fs::remove_dir_all(&data);
     }
     let report = Report { accounts: args.accounts, runs: measured? };
+    args.page.write("wattstile bench prepaid", &report)?;
     output.answer("bench-prepaid/1", &report, |out| text_of(&report, out))?;
     Ok(if report.runs.iter().all(|run| run.refused == 0) { Exit::Ok } else { Exit::Failed })
 }

@@ -3,7 +3,7 @@
 use super::super::{CliError, Exit, Output};
 use super::observers::Observed;
 use super::{in_process, tls};
-use crate::bench::load::{LoadReport, StormReport, html};
+use crate::bench::load::{LoadReport, StormReport};
 use crate::host::ProcessUsage;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -59,9 +59,8 @@ pub struct Args {
     /// Keep the gate's data in this directory (new or empty)
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
-    /// Write a page with the figures to this file
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    #[command(flatten)]
+    page: super::Page,
     /// In the end drop all connections at once, and measure until all are connected and served again
     #[arg(long)]
     pub(super) storm: bool,
@@ -265,10 +264,7 @@ pub fn run(mut args: Args, output: &Output) -> Result<Exit, CliError> {
             observed,
         });
     }
-    if let Some(path) = &args.html {
-        let value = serde_json::to_value(&report).map_err(CliError::failed)?;
-        std::fs::write(path, html("wattstile bench", &value)).map_err(|error| CliError::file(path, &error))?;
-    }
+    args.page.write("wattstile bench", &report)?;
     output.answer("bench/1", &report, |out| text_of(&report, out))?;
     Ok(
         if report.load.lost == 0

@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  wattstile bench recover --sessions 1000000 --json")]
 pub struct Args {
+    #[command(flatten)]
+    page: super::Page,
     /// Live sessions, each with its charger
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     sessions: u32,
@@ -137,6 +139,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         rss_loaded_bytes: word.rss_bytes,
         snapshots_ms: word.snapshots_ms,
     };
+    args.page.write("wattstile bench recover", &report)?;
     output.answer("bench-recover/1", &report, |out| text_of(&report, out))?;
     Ok(if report.lost == 0 { Exit::Ok } else { Exit::Failed })
 }

@@ -147,9 +147,9 @@ pub(super) fn report(
 }
 
 /// A charger has been without a connection for too long.
-pub(in crate::node) fn absent(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: &Slot) {
-    if partition.chargers.get(*slot).is_some_and(|hosted| hosted.link().is_none()) {
-        deliver(delivery, partition, *slot, charger::Command::Absent);
+pub(in crate::node) fn absent(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot) {
+    if partition.chargers.get(slot).is_some_and(|hosted| hosted.link().is_none()) {
+        deliver(delivery, partition, slot, charger::Command::Absent);
     }
 }
 

@@ -77,6 +77,17 @@ impl AccountsBehind {
     }
 }
 
+/// The pages of a partition's books that are not in the archive yet, the one that is being filled last.
+#[derive(Clone, Copy, Debug)]
+pub struct PagesOf(pub PartitionId);
+
+impl PagesOf {
+    pub(super) fn ask(&self, shard: &Shard) -> Vec<pages::Page> {
+        let partition = shard.partitions().iter().find(|partition| partition.id == self.0);
+        partition.map(|partition| partition.books.pages.all().cloned().collect()).unwrap_or_default()
+    }
+}
+
 /// The books of each partition with the entries that are in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct EveryBook;

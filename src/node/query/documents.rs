@@ -3,13 +3,13 @@
 use super::paging::{First, Part, Rows};
 use crate::billing::invoice::{Document, InvoiceNumber, Issued, OpenSeries, SeriesFamily};
 use crate::node::shard::Shard;
-use crate::units::Timestamp;
+use crate::units::SessionId;
 use std::cmp::Reverse;
 
-/// By what a list of documents is ordered: the newest first.
-pub type NewestDocument = Reverse<(Timestamp, InvoiceNumber)>;
+/// By what a list of documents is ordered: those of the newest session first. Behind all of a session there is none.
+pub type NewestDocument = Reverse<(SessionId, Option<InvoiceNumber>)>;
 
-/// A page of the documents of live sessions, the newest first; of one series, or of all.
+/// A page of the documents of live sessions, those of the newest first; of one series, or of all.
 #[derive(Clone, Debug)]
 pub struct Documents {
     /// The name of the series.
@@ -25,7 +25,8 @@ impl Documents {
             let sessions = partitions.iter().flat_map(|partition| partition.sessions.iter());
             for issued in sessions.flat_map(|(_, hosted)| hosted.state().documents()) {
                 if self.series.as_deref().is_none_or(|only| issued.number.series.as_str() == only) {
-                    first.offer(Reverse((issued.at, issued.number.clone())), issued);
+                    let session = issued.document.id.payment().session();
+                    first.offer(Reverse((session, Some(issued.number.clone()))), issued);
                 }
             }
             first.rows(|key, issued| (key, issued.clone()))

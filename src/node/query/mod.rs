@@ -11,7 +11,7 @@ mod resources;
 mod sessions;
 mod settlement;
 
-pub use books::{AccountsBehind, BalancesOf, BookKey, BooksOf, EveryBook, PartitionEntries, ShardBooks};
+pub use books::{AccountsBehind, BalancesOf, BookKey, BooksOf, EveryBook, PagesOf, PartitionEntries, ShardBooks};
 pub use documents::{DocumentNamed, Documents, DocumentsWaiting, EveryDocument, NewestDocument, OpenedSeries};
 pub use observed::{
     ChargersNamed, EntriesBehind, EntriesOfPage, EntryPlace, LiveSessions, NewEntries, SessionsFrom, SessionsNamed,
@@ -131,6 +131,8 @@ queries! {
     AccountsBehind => std::collections::BTreeMap<BookKey, crate::ledger::Balance>;
     /// The books of each partition with the entries that are in memory.
     EveryBook => Vec<PartitionEntries>;
+    /// The pages of a partition's books that are in memory.
+    PagesOf => Vec<crate::accounting::pages::Page>;
     /// The settlement batches.
     SettlementBatches => Vec<KeptBatches>;
     /// Settlement batches that are to be booked, or taken back.

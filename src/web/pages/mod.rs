@@ -10,6 +10,7 @@ mod assets;
 mod charts;
 mod forms;
 mod import;
+mod report;
 mod respond;
 mod search;
 mod show;
@@ -21,6 +22,7 @@ mod table;
 mod view;
 
 pub(super) use assets::{Asset, asset};
+pub use report::{BarChart, report};
 pub(super) use respond::{refused, serve, wants_page};
 pub(super) use table::{FoundPage, find};
 

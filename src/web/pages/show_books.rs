@@ -70,6 +70,7 @@ pub(super) fn system(visit: &Visit<'_>) -> Result<Page, Problem> {
     );
     Ok(Page::new("System", "system.html")
         .with("figures", plain(&figures))
+        .with("machine", plain(&visit.document("system")?))
         .with("books", plain(&visit.document("ledger")?))
         .with("audit", optional(audit)?)
         .with("audit_check", optional(visit.document("audit/check"))?)

@@ -44,7 +44,10 @@ pub(super) fn invoices(visit: &Visit<'_>) -> Result<Page, Problem> {
     let takes = &["series", "kind", "since", "until", "q"];
     let page = Page::new("Invoices", "invoices.html");
     let page = Listed { address: "/invoices", api: "invoices", takes }.add_to(page, visit)?;
-    Ok(page.with("series", optional(visit.document("invoices/series"))?))
+    // A check reads every document of a series, so it is made on demand.
+    let check = visit.parameter("check").filter(|check| *check == "true").unwrap_or("false");
+    let series = optional(visit.document_with("invoices/series", &[("check", check)]))?;
+    Ok(page.with("series", series).with("is_checked", check == "true"))
 }
 
 pub(super) fn accounts(visit: &Visit<'_>) -> Result<Page, Problem> {

@@ -25,6 +25,7 @@ pub(super) fn one(visit: &Visit<'_>) -> Result<Page, Problem> {
         Some(hold) => optional(visit.document(&format!("holds/{hold}")))?,
         None => Value::UNDEFINED,
     };
+    let of = |what: &str| visit.document_with(&format!("sessions/{}/{what}", segment(&id)), &[("limit", "200")]);
     let (payable, gross) = (text(&session, "payable"), text(&session, "gross"));
     let rounding = decimal(payable).checked_sub(decimal(gross)).unwrap_or_default();
     let refundable = decimal(text(&session, "captured"));
@@ -33,6 +34,8 @@ pub(super) fn one(visit: &Visit<'_>) -> Result<Page, Problem> {
     Ok(Page::new(format!("Session {short}"), "session.html")
         .with("session", plain(&session))
         .with("hold", hold)
+        .with("entries", optional(of("entries"))?)
+        .with("events", optional(of("events"))?)
         .with("rounding", rounding.normalize().to_string())
         .with("waterfall", charts::safe(waterfall(&session, rounding)))
         .with("curve", charts::safe(curve(&session)))

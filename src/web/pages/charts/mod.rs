@@ -27,7 +27,7 @@ pub(super) fn safe(svg: String) -> Value {
 }
 
 /// A text inside of a chart.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     let shown = visible(text);
     shown.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
