@@ -101,6 +101,7 @@ fn walk(gate: &Served, path: &str, query: &[(&str, &str)], mut between: impl FnM
 }
 
 fn verb(gate: &Served, arguments: &[&str]) -> String {
+    gate.wait_for_console();
     let ran = Command::new(env!("CARGO_BIN_EXE_wattstile"))
         .args(arguments)
         .arg("--data")

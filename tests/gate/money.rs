@@ -220,6 +220,7 @@ fn processor(gate: &mut Served, name: &str) -> Dialler {
 
 /// Runs a verb of the command line against the running gate: its exit code, and its document.
 fn verb(gate: &Served, arguments: &[&str]) -> (i32, Value) {
+    gate.wait_for_console();
     let mut command = Command::new(env!("CARGO_BIN_EXE_wattstile"));
     let ran = command.args(arguments).arg("--json").arg("--data").arg(gate.data_dir()).output().unwrap();
     let shown = if ran.stdout.is_empty() { &ran.stderr } else { &ran.stdout };

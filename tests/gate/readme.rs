@@ -15,7 +15,7 @@ fn the_demonstration_of_the_readme_runs_and_its_books_balance() {
     for start in ["first", "second, on the same data"] {
         let output = Command::new(env!("CARGO_BIN_EXE_wattstile"))
             .args(arguments.split(' '))
-            .args(["--for", "8s", "--json"])
+            .args(["--for", "15s", "--json"])
             .current_dir(folder.path())
             .output()
             .unwrap();

@@ -7,6 +7,7 @@ use std::process::Command;
 use ureq::http::Response;
 
 fn verb(gate: &Served, arguments: &[&str]) -> (i32, String, String) {
+    gate.wait_for_console();
     let data = gate.data_dir().to_str().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_wattstile"));
     let ran = command.args(arguments).args(["--data", data]).output().unwrap();

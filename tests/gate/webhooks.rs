@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn verb(gate: &Served, arguments: &[&str]) -> (i32, String, String) {
+    gate.wait_for_console();
     let mut command = Command::new(env!("CARGO_BIN_EXE_wattstile"));
     let ran = command.args(arguments).arg("--data").arg(gate.data_dir()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -205,6 +205,13 @@ impl Served {
         }
     }
 
+    /// Waits until the command line finds it, where it runs: its console opens a moment after the listeners.
+    pub fn wait_for_console(&self) {
+        if self.child.is_some() {
+            self.console();
+        }
+    }
+
     /// What its console answers without a token: `/metrics`, `/livez`, `/readyz`.
     pub fn asks(&self, path: &str) -> (u16, String) {
         let place = self.console();
