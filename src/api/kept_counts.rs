@@ -112,7 +112,8 @@ impl Views {
         let Some(directory) = self.directory() else { return counted(self, report) };
         let key = (report.processor.clone(), report.grace);
         self.counts().get(&key, || {
-            let (views, report) = (Views::running(directory.clone(), self.shared_archive().cloned()), report.clone());
+            let views = Views::running(directory.clone(), self.shared_archive().cloned()).with_timeout(self.timeout());
+            let report = report.clone();
             move || counted(&views, &report)
         })
     }

@@ -172,6 +172,11 @@ impl Views {
         Views { timeout, ..self }
     }
 
+    /// How long shards are waited for.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The same, with the scheduler that takes backups.
     pub fn backed_up_by(self, snapshot_scheduler: Addr<SnapshotScheduler>) -> Views {
         Views { snapshot_scheduler: Some(snapshot_scheduler), ..self }
