@@ -53,7 +53,8 @@ impl Delivery<'_> {
         ChargerRef { partition: self.local, slot }
     }
 
-    /// Full pages of the books are for the archive.
+    /// Full pages of the books are for the archive. The facts that filled them are appended before: a page leaves when they are
+    /// durable.
     pub fn archive_pages(&mut self, partition: &mut Partition) {
         while let Some(number) = partition.books.pages.hand_over() {
             self.queue(Output::ArchivePage(partition.id, number));

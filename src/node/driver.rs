@@ -37,7 +37,7 @@ use crate::journal::{Batch, Busy, Position, Sequence};
 use crate::limits;
 use crate::message::{Code, FromCharger, MeterAck, Received, ToCharger};
 use crate::metrics::{MAILBOX_REJECTED, SESSIONS_DOUBTFUL, STARTS_REFUSED};
-use crate::session::Stage;
+use crate::session::Session;
 use crate::units::{Cost, Now, PartitionId, SessionId, SessionKey};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -508,13 +508,10 @@ impl Driver {
         }
     }
 
-    /// Hands a closed session to the archiver. Without an archive it stays where it is.
-    fn archive<P: Ports>(&mut self, id: SessionId, ports: &mut P) {
-        let Some(hosted) = self.shard.session(id).filter(|_| ports.has_archive()) else { return };
-        if !matches!(hosted.state().stage, Stage::Closed(_)) {
-            return;
-        }
-        let (session, tariff) = (Box::new(hosted.state().clone()), hosted.tariff().clone());
+    /// Hands a closed session to the archiver, as it is durable. Without an archive it stays where it is.
+    fn archive<P: Ports>(&mut self, session: Box<Session>, ports: &mut P) {
+        let Some(hosted) = self.shard.unchanged(&session).filter(|_| ports.has_archive()) else { return };
+        let (id, tariff) = (session.id, hosted.tariff().clone());
         if !ports.archive(ToArchive::Session { session, tariff }) {
             self.unarchived.push_back(id);
         }
@@ -547,8 +544,9 @@ impl Driver {
     /// Tries again what found no room.
     fn retry<P: Ports>(&mut self, ports: &mut P) {
         for _ in 0..self.unarchived.len().min(limits::ARCHIVE_MAILBOX) {
+            // As an input, since what changed meanwhile may not be durable yet.
             if let Some(session) = self.unarchived.pop_front() {
-                self.archive(session, ports);
+                self.own.push_back(Input::ArchiveAgain(session));
             }
         }
         for _ in 0..self.unarchived_pages.len() {

@@ -46,6 +46,8 @@ pub enum Input {
     Archived(Box<session::Session>),
     /// An archived session that was restored, the text of its tariff, and the message that it was restored for.
     Restored(Box<session::Session>, Box<str>, Box<Input>),
+    /// A closed session for which the archiver had no room.
+    ArchiveAgain(SessionId),
     /// A message about a session that is neither live nor in the archive.
     NotArchived(Box<Input>),
     /// A processor connected, and declared this.
@@ -184,7 +186,8 @@ impl Input {
             Input::AskFunds(query) => PartitionId::of(query.account.as_str(), count),
             Input::AskNumber(request) => request.family.home(count),
             Input::Numbered(numbered) => numbered.1.partition,
-            Input::StopSession(session, _)
+            Input::ArchiveAgain(session)
+            | Input::StopSession(session, _)
             | Input::Late(session, _)
             | Input::LateFence(session, _)
             | Input::Review(session, _, _)

@@ -7,6 +7,7 @@ use crate::billing::invoice::{Issued, Request, RequestNumbers, SeriesFamily};
 use crate::billing::reconciliation::register::Refusal;
 use crate::message::{Code, ToCharger};
 use crate::payment::{Answer, CallbackId, Operation};
+use crate::session::Session;
 use crate::units::{AccountId, Cost, PartitionId, ProcessorId, SessionId, SessionKey};
 
 /// Something to be sent. Small, because a million of them may wait: what is rare is boxed.
@@ -48,8 +49,9 @@ pub enum Output {
         /// `None`: what follows from it is durable. Else why it is refused.
         refused: Option<Code>,
     },
-    /// A closed session for the archive.
-    Archive(SessionId),
+    /// A closed session for the archive, as it is when its facts up to now are durable. One that changed since is archived by the
+    /// output of that change: the archive must not have what the log may lose.
+    Archive(Box<Session>),
     /// A charger is to get the receipt of a session that is in the archive.
     ReceiptAgain(ChargerRef, SessionKey, SessionId),
     /// A processor's message concerns a session that is not live: it may be in the archive.

@@ -27,6 +27,7 @@ use crate::journal::{Appender, Batch, Busy, OutputBuffer, Position, Sequence, Se
 use crate::limits;
 use crate::message::{ChargerHello, FromCharger, Received};
 use crate::payment;
+use crate::session::Session;
 use crate::units::{ChargerId, Mono, Now, PartitionId, PaymentId, SessionId, SessionKey, TimeSpan};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -349,6 +350,11 @@ impl Shard {
     pub fn session(&self, id: SessionId) -> Option<&HostedSession> {
         let partition = self.partitions.get(usize::from(id.partition().0 / self.node_config.shards))?;
         partition.sessions.get(partition.find_session(id)?)
+    }
+
+    /// A live session that is still as it was.
+    pub fn unchanged(&self, session: &Session) -> Option<&HostedSession> {
+        self.session(session.id).filter(|hosted| hosted.state() == session)
     }
 
     /// A full page of the books of one of its partitions.

@@ -33,6 +33,7 @@ use jiff::tz::TimeZone;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+mod archive;
 mod catalogue;
 mod corrections;
 mod covered;
@@ -274,7 +275,7 @@ impl Scene {
                 Output::AskNumber(request) => self.take(Input::AskNumber(request)),
                 Output::Numbered(numbered) => self.take(Input::Numbered(numbered)),
                 Output::Callback { callback, refused, .. } => self.callbacks.push((callback, refused)),
-                Output::Archive(id) => self.archived(id),
+                Output::Archive(session) => self.archived(*session),
                 Output::ReceiptAgain(..) => {}
                 Output::LoadArchived(..) if self.archive_full > 0 => self.archive_full -= 1,
                 Output::LoadArchived(id, waiting_input) => {
@@ -293,10 +294,9 @@ impl Scene {
         }
     }
 
-    fn archived(&mut self, id: SessionId) {
-        let (Some(archive), Some(session)) = (&mut self.archive, self.shard.session(id)) else { return };
-        let (session, tariff) = (session.state().clone(), session.tariff().source().into());
-        archive.insert(id, (session.clone(), tariff));
+    fn archived(&mut self, session: crate::session::Session) {
+        let (Some(archive), Some(live)) = (&mut self.archive, self.shard.unchanged(&session)) else { return };
+        archive.insert(session.id, (session.clone(), live.tariff().source().into()));
         self.take(Input::Archived(Box::new(session)));
     }
 

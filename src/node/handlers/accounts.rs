@@ -86,11 +86,11 @@ pub(super) fn deliver(
     for entry in &delivered.entries {
         partition.books.post(entry);
     }
-    delivery.archive_pages(partition);
     for event in &decided.events {
         delivery.node_config.credentials.links().fold(id, event);
         delivery.permit.append(partition.id, RecordKind::AccountEvent, |bytes| fact::write(id, event, bytes));
     }
+    delivery.archive_pages(partition);
     for effect in decided.effects {
         match effect {
             account::Effect::Answer(answer) => match account_processor(id) {

@@ -78,8 +78,10 @@ pub(super) fn not_archived(delivery: &mut Delivery<'_>, message: Input) {
 /// Puts a closed session away, unless a document of it waits for its number: then that is done when it has it.
 pub(super) fn archive_if_closed(delivery: &mut Delivery<'_>, partition: &Partition, id: SessionId) {
     let hosted = partition.find_session(id).and_then(|cell| partition.sessions.get(cell));
-    let closed = hosted.is_some_and(|hosted| matches!(hosted.state().stage, Stage::Closed(_)));
-    if closed && !partition.requests.waits(id) {
-        delivery.queue(Output::Archive(id));
+    let closed = hosted.filter(|hosted| matches!(hosted.state().stage, Stage::Closed(_)));
+    if let Some(closed) = closed
+        && !partition.requests.waits(id)
+    {
+        delivery.queue(Output::Archive(Box::new(closed.state().clone())));
     }
 }

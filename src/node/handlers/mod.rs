@@ -70,6 +70,7 @@ pub(in crate::node) fn take(delivery: &mut Delivery<'_>, partition: &mut Partiti
         Input::LateFence(session, fence) => late::take(delivery, partition, session, *fence),
         Input::Review(session, order, reply) => unpaid::order(delivery, partition, session, order, reply),
         Input::OrderMoney(payment, order, reply) => payments::order(delivery, partition, payment, order, reply),
+        Input::ArchiveAgain(session) => archive::archive_if_closed(delivery, partition, session),
         Input::Archived(session) => archive::archived(partition, &session),
         Input::Restored(session, tariff, message) => {
             archive::restored(delivery, partition, *session, &tariff, *message)

@@ -26,7 +26,6 @@ pub(super) fn deliver(delivery: &mut Delivery<'_>, partition: &mut Partition, ce
     for entry in &delivered.entries {
         partition.books.post(entry);
     }
-    delivery.archive_pages(partition);
     let Some(hosted) = partition.sessions.get(cell) else { return };
     let (id, key, slot) = (hosted.state().id, hosted.state().key, hosted.charger());
     if decided.events.iter().any(|event| matches!(event, session::Event::Payment(_))) {
@@ -47,6 +46,7 @@ pub(super) fn deliver(delivery: &mut Delivery<'_>, partition: &mut Partition, ce
             project(partition, slot, cell, &fact);
         }
     }
+    delivery.archive_pages(partition);
     documents::bill(delivery, partition, cell, &decided.events);
     let begins =
         |event: &session::Event| matches!(event, session::Event::Admitted { .. } | session::Event::Quarantined { .. });

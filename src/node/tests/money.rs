@@ -251,7 +251,8 @@ fn what_a_processor_still_says_of_an_archived_session_finds_it_again() {
     assert_eq!(books(&scene), before);
     scene.archive = archive;
     let id = capture.id.payment().session();
-    scene.archived(id);
+    let session = scene.shard.session(id).unwrap().state().clone();
+    scene.archived(session);
     assert!(!live(&scene), "what was live again after the restart is put away once more");
 }
 

@@ -180,8 +180,8 @@ impl Checker {
             Output::Account(asked) => self.sent(shard, &asked.1),
             Output::Callback { refused, .. } => self.callback(*refused),
             Output::Archive(session) => {
-                if let Some(hosted) = shard.session(*session) {
-                    self.check_session(hosted.state());
+                if shard.unchanged(session).is_some() {
+                    self.check_session(session);
                 }
             }
             Output::AccountAnswer(_)
