@@ -10,6 +10,7 @@ use crate::api::feed::{OVERLAP, gap};
 use crate::api::observed::{EntriesOfPage, EntryPlace, NewEntries, NoChanges};
 use crate::api::{ReportingDatabase, ReportingStatus, Unanswered, Views};
 use crate::config::reporting_url::ReportingUrl;
+use crate::journal::LogPosition;
 use crate::limits::{REPORTING_PAGES, REPORTING_SESSIONS};
 use crate::metrics::{REPORTING_LAG, REPORTING_ROWS};
 use crate::units::{Clock, PartitionId, SessionId, Timestamp};
@@ -35,6 +36,8 @@ const END: Duration = Duration::from_secs(5);
 /// A reporting database beside a running gate.
 pub struct Reporting {
     shared: Arc<Shared>,
+    /// Whose facts are taken in: what is behind them is known at every question, not only after a step.
+    views: Arc<Views>,
     ended: Mutex<mpsc::Receiver<()>>,
 }
 
@@ -50,6 +53,8 @@ struct Standing {
     status: ReportingStatus,
     /// When it last had every fact.
     current_at: Option<Instant>,
+    /// The place in the log up to which facts are taken in.
+    reached: Option<LogPosition>,
 }
 
 /// Why a step did not come to its end.
@@ -84,14 +89,14 @@ impl Reporting {
     pub fn start(url: ReportingUrl, views: Views, clock: Arc<dyn Clock>) -> io::Result<Reporting> {
         let shared = Arc::new(Shared::new(url));
         let (ends, ended) = mpsc::channel();
-        let (shared_too, views) = (shared.clone(), views.only_durable());
-        let projector = Projector { shared: shared_too, views, clock, places: BTreeMap::new() };
+        let views = Arc::new(views.only_durable());
+        let projector = Projector { shared: shared.clone(), views: views.clone(), clock, places: BTreeMap::new() };
         std::thread::Builder::new().name("reporting".to_owned()).spawn(move || {
             projector.run();
             // The gate may have ended; ignoring the send error is correct.
             let _ = ends.send(());
         })?;
-        Ok(Reporting { shared, ended: Mutex::new(ended) })
+        Ok(Reporting { shared, views, ended: Mutex::new(ended) })
     }
 
     /// Ends the thread. What it has not taken in by then it takes in after the next start.
@@ -107,8 +112,10 @@ impl ReportingDatabase for Reporting {
     fn status(&self) -> ReportingStatus {
         let standing = self.shared.standing();
         let lag = standing.current_at.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
-        let lag_ms = if standing.status.is_current { Some(0) } else { lag };
-        ReportingStatus { lag_ms, ..standing.status.clone() }
+        // A fact may have come since the last step.
+        let is_current = standing.status.is_current && standing.reached >= Some(self.views.log_end());
+        let lag_ms = if is_current { Some(0) } else { lag };
+        ReportingStatus { is_current, lag_ms, ..standing.status.clone() }
     }
 
     fn rebuild(&self) {
@@ -124,7 +131,7 @@ impl Shared {
         let status = ReportingStatus { database, state, ..ReportingStatus::off() };
         Shared {
             url,
-            status: Mutex::new(Standing { status, current_at: None }),
+            status: Mutex::new(Standing { status, current_at: None, reached: None }),
             wake: Condvar::new(),
             stopping: AtomicBool::new(false),
             rebuild: AtomicBool::new(false),
@@ -150,7 +157,7 @@ impl Shared {
 /// What the thread works with.
 struct Projector {
     shared: Arc<Shared>,
-    views: Views,
+    views: Arc<Views>,
     /// The gate's, by which its facts are dated.
     clock: Arc<dyn Clock>,
     /// How far the entries of each partition are taken in.
@@ -338,6 +345,7 @@ impl Projector {
         if is_current {
             standing.current_at = Some(looked);
         }
+        standing.reached = Some(progress.position());
         let is_filling = progress.stage != Stage::Following;
         let status = &mut standing.status;
         status.state = if is_filling { "filling" } else { "following" }.to_owned();
@@ -460,7 +468,7 @@ pub fn rebuild(url: ReportingUrl, views: Views) -> Result<ReportingStatus, Strin
     let clock: Arc<dyn Clock> = Arc::new(crate::host::SystemClock::new());
     let shared = Arc::new(Shared::new(url));
     shared.rebuild.store(true, Ordering::Release);
-    let mut projector = Projector { shared: shared.clone(), views, clock, places: BTreeMap::new() };
+    let mut projector = Projector { shared: shared.clone(), views: Arc::new(views), clock, places: BTreeMap::new() };
     let text = |fault: Fault| match fault {
         Fault::Store(error) => format!("{}: {error}", shared.url),
         Fault::Gate(error) => error.to_string(),
