@@ -2,7 +2,7 @@
 //! what changed, and the entries of the books.
 //!
 //! Events alone lack rates, exact costs and postings, and the log forgets. So a copy is made of states, which are read again
-//! after each fact about them, and of the books' entries, whose pages are kept for good. Both are told only when they are
+//! after each fact about them, and of the books' entries, whose pages are kept for good. Both are answered only when they are
 //! durable ([`Views::only_durable`]).
 
 use super::batches::{LineRow, batch_row, line_row, older_row};

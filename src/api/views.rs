@@ -36,7 +36,7 @@ pub struct Views {
     timeout: Duration,
     snapshot_scheduler: Option<Addr<SnapshotScheduler>>,
     feed: Option<Feed>,
-    /// Only what is durable is told.
+    /// Answers have only what is durable.
     durable: bool,
     pub(super) reporting: Option<Arc<dyn ReportingDatabase>>,
     machine: Option<Machine>,
@@ -137,33 +137,25 @@ impl<T> Gathered<Option<T>> {
 impl Views {
     /// Views of a running gate.
     pub fn running(directory: Arc<Directory>, archive: Option<Arc<Archive>>) -> Views {
-        let (timeout, shards) = (TIMEOUT, Shards::Running(directory));
-        Views {
-            shards,
-            archive,
-            timeout,
-            snapshot_scheduler: None,
-            feed: None,
-            machine: None,
-            counts: KeptCounts::default(),
-            durable: false,
-            reporting: None,
-        }
+        Views::of(Shards::Running(directory), archive)
     }
 
     /// Views of shards that were rebuilt from a data directory and run nothing.
     pub fn opened(shards: Vec<Shard>, archive: Option<Arc<Archive>>) -> Views {
-        let (timeout, shards) = (TIMEOUT, Shards::Opened(Mutex::new(shards)));
+        Views::of(Shards::Opened(Mutex::new(shards)), archive)
+    }
+
+    fn of(shards: Shards, archive: Option<Arc<Archive>>) -> Views {
         Views {
             shards,
             archive,
-            timeout,
+            timeout: TIMEOUT,
             snapshot_scheduler: None,
             feed: None,
-            machine: None,
-            counts: KeptCounts::default(),
             durable: false,
             reporting: None,
+            machine: None,
+            counts: KeptCounts::default(),
         }
     }
 

@@ -11,7 +11,7 @@
 //!   in twice changes nothing.
 //! * Sums of money come from the entries of the books, of which none is missed: every page is kept for good, and each
 //!   partition's place among them is in the same transaction as the rows.
-//! * Nothing is told before it is durable.
+//! * Nothing is written here before it is durable.
 //! * It runs on a thread of its own and pulls. A database that is slow or away costs the gate nothing; what is missed is
 //!   taken in later, from the log or, where that no longer reaches back, from sessions, accounts and batches as they stand.
 
