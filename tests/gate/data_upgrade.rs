@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use wattstile::app;
 use wattstile::journal::upgrade::Step;
 use wattstile::journal::{DATA_VERSION, DataDir, Failure};
@@ -22,6 +23,19 @@ fn verb(arguments: &[&str]) -> (i32, String, String) {
     let ran = Command::new(env!("CARGO_BIN_EXE_wattstile")).args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (ran.status.code().unwrap(), text(ran.stdout), text(ran.stderr))
+}
+
+/// The same on a directory that this process has just let go of: a program that another test starts meanwhile may have its lock
+/// for a moment longer.
+fn verb_of_let_go(arguments: &[&str]) -> (i32, String, String) {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let ran = verb(arguments);
+        if ran.0 != 75 || Instant::now() > until {
+            return ran;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn text(path: &Path) -> &str {
@@ -180,7 +194,8 @@ fn an_upgrade_that_stops_after_any_step_leaves_one_whole_directory_and_is_finish
         let counts = DataDir::version_of(&data);
         let expected = if matches!(step, Step::Swapped | Step::Done) { DATA_VERSION } else { 4 };
         assert_eq!(counts, Some(expected), "{step:?}: one of them has the name, and it is whole");
-        assert_eq!(verb(&["journal", "verify", text(&data)]).0, 0, "{step:?}");
+        let (code, out, error) = verb_of_let_go(&["journal", "verify", text(&data)]);
+        assert_eq!(code, 0, "{step:?}: {out}{error}");
         let (code, out, error) = verb(&["data", "upgrade", text(&data)]);
         assert_eq!(code, 0, "{step:?}: {out}{error}");
         assert_eq!(names(place.path()), ["backup", "data", "data.version-4"], "{step:?}");
