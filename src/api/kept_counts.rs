@@ -154,21 +154,28 @@ mod tests {
 
     #[test]
     fn a_long_count_is_made_once_and_requests_do_not_wait_for_it() {
-        let (kept, number) = (KeptCounts::default(), Arc::default());
-        let long = counting(&number, Duration::from_millis(2_500));
-        let begun = Instant::now();
-        let requests: Vec<_> = (0..4)
-            .map(|_| {
-                let (kept, number) = (kept.clone(), number.clone());
-                std::thread::spawn(move || kept.get(&key(), counting(&number, Duration::from_millis(2_500))).unwrap())
-            })
-            .collect();
-        for request in requests {
-            assert_eq!(request.join().unwrap().batches, 0, "it is still being made");
+        let (kept, number) = (KeptCounts::default(), Arc::new(AtomicU64::new(0)));
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let ends = Arc::new(Mutex::new(ends));
+        let endless = || {
+            let (number, ends) = (number.clone(), ends.clone());
+            move || {
+                let _ = ends.lock().unwrap().recv();
+                let batches = number.fetch_add(1, Ordering::Relaxed) + 1;
+                Ok(SettledSummary { batches, ..SettledSummary::default() })
+            }
+        };
+        std::thread::scope(|scope| {
+            let requests: Vec<_> = (0..4).map(|_| scope.spawn(|| kept.get(&key(), endless).unwrap())).collect();
+            for request in requests {
+                assert_eq!(request.join().unwrap().batches, 0, "it is still being made");
+            }
+        });
+        drop(end);
+        while kept.lock()[&key()].rounds == 0 {
+            std::thread::yield_now();
         }
-        assert!(begun.elapsed() < Duration::from_millis(2_450), "{:?}", begun.elapsed());
-        std::thread::sleep(Duration::from_secs(1));
-        assert_eq!(kept.get(&key(), &long).unwrap().batches, 1, "the last one stands while it rests");
+        assert_eq!(kept.get(&key(), endless).unwrap().batches, 1, "the last one stands while it rests");
         assert_eq!(number.load(Ordering::Relaxed), 1);
     }
 
