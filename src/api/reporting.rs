@@ -18,7 +18,7 @@ pub struct ReportingStatus {
     pub state: String,
     /// Whether every fact that is durable is in it.
     pub is_current: bool,
-    /// How long ago it had every fact, in milliseconds; none: it had not since the start of the gate.
+    /// How long ago it had every fact, in milliseconds; none: it had not since the start of the gate, or since it was made anew.
     #[serde(default)]
     pub lag_ms: Option<u64>,
     /// The block of the log up to which facts are in it.

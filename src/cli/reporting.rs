@@ -126,7 +126,8 @@ fn rebuild_beside(gate: &Source, wait: Option<Duration>) -> Result<ReportingStat
     while begun.elapsed() < wait {
         std::thread::sleep(LOOK);
         status = status_of(gate)?.1;
-        if status.is_current {
+        // A busy gate has newer facts at nearly every moment: it is filled when it had all of them once.
+        if status.lag_ms.is_some() {
             return Ok(status);
         }
     }
@@ -146,7 +147,10 @@ fn show(status: &ReportingStatus, output: &Output) -> Result<(), CliError> {
             (false, Some(ms)) => {
                 writeln!(out, "behind        {}", humantime::format_duration(Duration::from_millis(ms)))?
             }
-            (false, None) => writeln!(out, "behind        it had not everything since the start of the gate")?,
+            (false, None) => writeln!(
+                out,
+                "behind        it had not everything since the start of the gate, or since it was made anew"
+            )?,
         }
         if let Some(block) = status.block {
             writeln!(out, "log           up to block {block}")?;

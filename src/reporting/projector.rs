@@ -51,10 +51,24 @@ struct Shared {
 
 struct Standing {
     status: ReportingStatus,
-    /// When it last had every fact.
+    /// When it last had every fact, since it was last made anew.
     current_at: Option<Instant>,
     /// The place in the log up to which facts are taken in.
     reached: Option<LogPosition>,
+}
+
+impl Standing {
+    /// The status where the log ends here: a fact may have come since the last step.
+    fn at(&self, log_end: LogPosition) -> ReportingStatus {
+        let is_current = self.status.is_current && self.reached >= Some(log_end);
+        let lag = self.current_at.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
+        ReportingStatus { is_current, lag_ms: if is_current { Some(0) } else { lag }, ..self.status.clone() }
+    }
+
+    /// It has nothing any more: how long ago it had every fact says nothing of what it will have.
+    fn begin_anew(&mut self) {
+        (self.status.is_current, self.current_at) = (false, None);
+    }
 }
 
 /// Why a step did not come to its end.
@@ -110,17 +124,12 @@ impl Reporting {
 
 impl ReportingDatabase for Reporting {
     fn status(&self) -> ReportingStatus {
-        let standing = self.shared.standing();
-        let lag = standing.current_at.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
-        // A fact may have come since the last step.
-        let is_current = standing.status.is_current && standing.reached >= Some(self.views.log_end());
-        let lag_ms = if is_current { Some(0) } else { lag };
-        ReportingStatus { is_current, lag_ms, ..standing.status.clone() }
+        self.shared.standing().at(self.views.log_end())
     }
 
     fn rebuild(&self) {
         self.shared.rebuild.store(true, Ordering::Release);
-        self.shared.standing().status.is_current = false;
+        self.shared.standing().begin_anew();
         self.shared.wake.notify_all();
     }
 }
@@ -342,6 +351,8 @@ impl Projector {
         }
         *progress = next;
         let mut standing = self.shared.standing();
+        // What it has is thrown away with the next step, where that is ordered.
+        let is_current = is_current && !self.shared.rebuild.load(Ordering::Acquire);
         if is_current {
             standing.current_at = Some(looked);
         }
@@ -349,7 +360,7 @@ impl Projector {
         let is_filling = progress.stage != Stage::Following;
         let status = &mut standing.status;
         status.state = if is_filling { "filling" } else { "following" }.to_owned();
-        status.is_current = is_current && self.views.log_end() <= progress.position();
+        status.is_current = is_current;
         status.block = Some(progress.block);
         status.transactions += 1;
         status.rows += batch.len() as u64;
@@ -506,4 +517,26 @@ pub fn look(url: &ReportingUrl) -> Result<ReportingStatus, StoreError> {
             ..off
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_that_of_the_question_and_not_of_the_last_step() {
+        let place = |block| LogPosition { block, index: 0 };
+        let shared = Shared::new(ReportingUrl::Sqlite("reporting.sqlite".into()));
+        let mut standing = shared.standing();
+        assert_eq!(standing.at(place(0)).lag_ms, None);
+        (standing.status.is_current, standing.current_at, standing.reached) =
+            (true, Some(Instant::now()), Some(place(5)));
+        let status = standing.at(place(5));
+        assert_eq!((status.is_current, status.lag_ms), (true, Some(0)));
+        let status = standing.at(place(6));
+        assert!(!status.is_current && status.lag_ms.is_some(), "a fact has come: {status:?}");
+        standing.begin_anew();
+        let status = standing.at(place(5));
+        assert_eq!((status.is_current, status.lag_ms), (false, None));
+    }
 }

@@ -62,7 +62,7 @@ impl Observers {
         let status =
             Status { agent: agent.clone(), url: format!("{place}/api/v1/reporting"), token: console.token.clone() };
         let until = Instant::now() + timeout;
-        while !status.get().map_err(CliError::failed)?.is_current {
+        while status.get().map_err(CliError::failed)?.lag_ms.is_none() {
             if Instant::now() > until {
                 return Err(CliError::failed("the reporting database does not get every fact in time"));
             }
