@@ -350,13 +350,23 @@ impl Scene {
     }
 
     fn answer(&mut self, operation: &Operation, outcome: Outcome) {
+        let answer = self.answered(operation, outcome);
+        self.take(answer);
+    }
+
+    fn answered(&mut self, operation: &Operation, outcome: Outcome) -> Input {
         let callback = CallbackId(self.next_callback);
         self.next_callback += 1;
         let answer = Answer { callback, operation: operation.id, hold: operation.hold, outcome };
-        self.take(Input::Answer(operation.processor.clone(), Box::new(answer)));
+        Input::Answer(operation.processor.clone(), Box::new(answer))
     }
 
     fn approve(&mut self, operation: &Operation) {
+        let approval = self.approval(operation);
+        self.take(approval);
+    }
+
+    fn approval(&mut self, operation: &Operation) -> Input {
         let amount = match &operation.request {
             Request::Authorize { amount, .. } | Request::Capture { amount, .. } | Request::Refund { amount, .. } => {
                 *amount
@@ -365,7 +375,7 @@ impl Scene {
             Request::Void { .. } | Request::Inquire { .. } => Amount::zero(Currency::EUR),
         };
         let outcome = Outcome::Approved { amount, processor_ref: ProcessorRef("auth-1".into()), expires_at: None };
-        self.answer(operation, outcome);
+        self.answered(operation, outcome)
     }
 
     fn order(&mut self, account: &str, command: impl FnOnce(crate::units::OpId) -> account::Command) {

@@ -6,11 +6,13 @@ use crate::limits;
 use crate::message::Received;
 use crate::node::archiver::ToArchive;
 use crate::node::driver::{Driver, ReadBatch};
+use crate::node::input::MoneyOrder;
 use crate::node::log_figures::LogFigures;
 use crate::node::ports::Ports;
 use crate::node::query::{self, Query, SessionsNamed};
 use crate::node::reply::Reply;
 use crate::node::snapshot::Taken;
+use crate::session::Session;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,10 @@ struct Noted {
     answers: Vec<(u64, usize)>,
     /// How long after they came readings were durable, and how many.
     durable: Vec<(u64, Duration)>,
+    /// What the archiver took; none: there is no archive.
+    archive: Option<Vec<Session>>,
+    /// Whether the archiver has no room.
+    archive_full: bool,
 }
 
 impl Ports for Noted {
@@ -66,16 +72,23 @@ impl Ports for Noted {
     fn reply(&mut self, to: ReplyTo, reply: Reply) {
         match reply {
             Reply::Answer(query::Answer::SessionsNamed(sessions)) => self.answers.push((to.number, sessions.len())),
+            Reply::Ordered(Ordered::Asked(_)) => {}
             reply => unreachable!("{to:?} asked for {reply:?}"),
         }
     }
 
     fn has_archive(&self) -> bool {
-        false
+        self.archive.is_some()
     }
 
-    fn archive(&mut self, _: ToArchive) -> bool {
-        false
+    fn archive(&mut self, wanted: ToArchive) -> bool {
+        if self.archive_full {
+            return false;
+        }
+        if let (Some(archive), ToArchive::Session { session, .. }) = (&mut self.archive, wanted) {
+            archive.push(*session);
+        }
+        true
     }
 
     fn batch_whole(&mut self) {}
@@ -110,6 +123,8 @@ impl Stage {
             operations: Vec::new(),
             answers: Vec::new(),
             durable: Vec::new(),
+            archive: None,
+            archive_full: false,
         };
         let mut stage = Stage { driver: Driver::new(Shard::new(node_config(), 0, now)), ports, now };
         let hello = ChargerHello {
@@ -160,16 +175,25 @@ impl Stage {
         FromCharger::Reading { session: SessionKey(1), reading }
     }
 
+    /// The processor approves the operation that it was asked for.
+    fn approves(&mut self, callback: u128) {
+        let operation = self.ports.operations.remove(0);
+        let (Request::Authorize { amount, .. } | Request::Capture { amount, .. } | Request::Refund { amount, .. }) =
+            operation.request
+        else {
+            panic!("{operation:?}")
+        };
+        let outcome = Outcome::Approved { amount, processor_ref: ProcessorRef("auth-1".into()), expires_at: None };
+        let answer = Answer { callback: CallbackId(callback), operation: operation.id, hold: operation.hold, outcome };
+        self.driver.input(Input::Answer(acme(), Box::new(answer)), self.now, &mut self.ports);
+    }
+
     /// A session charges.
     fn charges(&mut self) {
         let start = self.start();
         self.reads(vec![start]);
         self.commits();
-        let operation = self.ports.operations.remove(0);
-        let Request::Authorize { amount, .. } = operation.request else { panic!("{operation:?}") };
-        let outcome = Outcome::Approved { amount, processor_ref: ProcessorRef("auth-1".into()), expires_at: None };
-        let answer = Answer { callback: CallbackId(1), operation: operation.id, hold: operation.hold, outcome };
-        self.driver.input(Input::Answer(acme(), Box::new(answer)), self.now, &mut self.ports);
+        self.approves(1);
         self.commits();
         assert!(matches!(self.ports.sent.as_slice(), [ToCharger::StartAccepted { .. }]), "{:?}", self.ports.sent);
         self.ports.sent.clear();
@@ -265,4 +289,33 @@ fn an_observer_gets_its_answer_when_all_that_it_tells_is_durable() {
     assert_eq!(answered, expected, "in order, and no more of them wait than may");
     stage.driver.ask_durable(&query, to(2_000), &mut stage.ports);
     assert_eq!(stage.ports.answers.last(), Some(&(2_000, 1)), "at once, when nothing is under way");
+}
+
+#[test]
+fn the_archive_gets_no_change_that_the_log_may_still_lose() {
+    let mut stage = Stage::new();
+    stage.ports.archive = Some(Vec::new());
+    stage.charges();
+    stage.now.wall = stage.now.wall.saturating_add(TimeSpan::from_secs(60));
+    let register = Energy::from_watt_hours(300).unwrap();
+    let last = MeterReading { sequence: 1, at: stage.now.wall, register, power: None, current: None };
+    stage.reads(vec![FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Local }]);
+    stage.commits();
+    let capture = stage.ports.operations[0].id.payment();
+    // The archiver has no room when the session is closed, and has some when an operator gives a part of it back.
+    stage.ports.archive_full = true;
+    stage.approves(2);
+    stage.commits();
+    stage.ports.archive_full = false;
+    let refund = MoneyOrder::RefundTo(Amount::new(1, Currency::EUR));
+    stage.driver.input(Input::OrderMoney(capture, refund, OPERATOR), stage.now, &mut stage.ports);
+    assert!(!stage.ports.batches.is_empty(), "the refund is not durable");
+    stage.waits(Duration::from_secs(1));
+    assert_eq!(stage.ports.archive.as_ref().unwrap().len(), 0);
+    stage.commits();
+    stage.approves(3);
+    stage.commits();
+    stage.waits(Duration::from_secs(1));
+    let live = stage.driver.shard().session(capture.session()).expect("the archive has not confirmed it");
+    assert_eq!(stage.ports.archive.as_ref().unwrap().last(), Some(live.state()), "with its refund");
 }
