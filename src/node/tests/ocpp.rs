@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 mod concurrent;
 mod left;
+mod meter;
 mod quarantine;
+mod repeated;
 
 /// A charger with its connection.
 struct Station {
@@ -270,132 +272,6 @@ fn a_2_x_session_has_one_figure_in_answer_receipt_and_capture_06() {
 }
 
 #[test]
-fn a_start_that_is_repeated_is_one_session_and_one_hold_02() {
-    let mut station = Station::new(Version::V16);
-    let at = station.now();
-    let first = station.start("ACCT-0001", 909_000, &at);
-    assert_eq!(station.start("ACCT-0001", 909_000, &at), first);
-    station = station.reconnects();
-    assert_eq!(station.start("ACCT-0001", 909_000, &at), first);
-    station.pass(60);
-    station.values(first.0, "909300", None);
-    assert_eq!(station.start("ACCT-0001", 909_000, &at), first, "also when readings have come");
-    station = station.crash();
-    assert_eq!(station.start("ACCT-0001", 909_000, &at), first);
-    assert_eq!((station.sessions().len(), station.held()), (1, 4_500));
-    station.pass(60);
-    station.stop(first.0, 909_650);
-    assert_eq!(station.start("ACCT-0001", 909_000, &at), first, "after the stop");
-    station = station.crash();
-    assert_eq!(station.start("ACCT-0001", 909_000, &at), first);
-    assert_eq!((station.sessions().len(), station.captured(), station.held()), (1, 9, 0));
-}
-
-#[test]
-fn a_start_with_a_moved_time_is_the_same_until_a_reading_comes_03() {
-    let mut station = Station::new(Version::V16);
-    let at = station.now();
-    let first = station.start("ACCT-0001", 909_000, &at);
-    station.pass(20);
-    let later = station.now();
-    assert_eq!(station.start("ACCT-0001", 909_000, &later), first);
-    assert_eq!((station.sessions().len(), station.held()), (1, 4_500));
-    station.pass(60);
-    station.values(first.0, "909300", None);
-    station.pass(60);
-    // The stop was lost with the charger's memory; the next driver comes.
-    let at = station.now();
-    let second = station.start("ACCT-0001", 909_400, &at);
-    assert!(second.0 > first.0 && second.1 == ACCEPTED);
-    let sessions = station.sessions();
-    assert!(matches!(&sessions[0].stage, Stage::Closed(ended) if ended.payable.minor == 4), "{:?}", sessions[0].stage);
-    assert_eq!((sessions.len(), station.captured(), station.held()), (2, 4, 4_500));
-}
-
-#[test]
-fn a_stop_that_is_repeated_is_captured_once_04() {
-    let mut station = Station::new(Version::V16);
-    let at = station.now();
-    let (transaction, _) = station.start("ACCT-0001", 909_000, &at);
-    station.pass(60);
-    for _ in 0..3 {
-        station.stop(transaction, 909_300);
-        station = station.crash();
-        station.pass(86_400);
-    }
-    station.values(transaction, "909400", None);
-    assert_eq!((station.sessions().len(), station.captured(), station.held()), (1, 4, 0));
-}
-
-#[test]
-fn content_that_cannot_be_believed_is_answered_05() {
-    let mut station = Station::new(Version::V16);
-    let (transaction, status) = station.start("ACCT-0001", -5, "0001-01-01T00:00:00Z");
-    assert_eq!((transaction > 0, &*status), (true, ACCEPTED));
-    station.pass(60);
-    for payload in [
-        json!({"connectorId": 1, "transactionId": 4_711, "meterValue": [{"timestamp": "x", "sampledValue": [{"value": "-7"}]}]}),
-        json!({"connectorId": -1, "transactionId": "abc", "meterValue": 7, "more": {"a": []}}),
-        json!({}),
-    ] {
-        assert_eq!(station.calls("MeterValues", &payload), json!({}));
-        station.calls("StopTransaction", &json!({"transactionId": 4_711, "reason": "Boredom", "meterStop": null}));
-    }
-    let (other, status) = station.start(&"x".repeat(300), 5, "");
-    assert_eq!((other > transaction, &*status), (true, "Invalid"));
-    let mut station = Station::new(Version::V21);
-    assert_eq!(station.calls("TransactionEvent", &json!({})), json!({}));
-    assert_eq!(station.calls("TransactionEvent", &json!({"eventType": "Ended", "transactionInfo": 7})), json!({}));
-    assert_eq!((station.sessions().len(), station.held()), (0, 0));
-}
-
-#[test]
-fn the_odometer_is_never_billed_07() {
-    let mut station = Station::new(Version::V16);
-    let at = station.now();
-    let (transaction, _) = station.start("ACCT-0001", 0, &at);
-    station.pass(60);
-    station.values(transaction, "424617", None);
-    assert_eq!(station.energy_wh(), 0);
-    station.pass(60);
-    station.values(transaction, "424717", None);
-    assert_eq!(station.energy_wh(), 100, "the jump is known now");
-    for value in ["0", "424817"] {
-        station.pass(60);
-        station.values(transaction, value, None);
-    }
-    assert_eq!(station.energy_wh(), 200, "a glitch in between");
-    station.pass(60);
-    station.stop(transaction, 424_917);
-    assert_eq!((station.energy_wh(), station.captured(), station.held()), (300, 4, 0));
-
-    let mut station = Station::new(Version::V16);
-    let at = station.now();
-    let (transaction, _) = station.start("ACCT-0001", 0, &at);
-    station.pass(60);
-    station.stop(transaction, 425_742);
-    assert_eq!((station.captured(), station.held()), (0, 0));
-}
-
-#[test]
-fn units_may_be_mixed_and_missing_08() {
-    let mut station = Station::new(Version::V16);
-    let at = station.now();
-    let (transaction, _) = station.start("ACCT-0001", 0, &at);
-    for (value, unit) in [("100", None), ("0.2", Some("kWh")), ("300.5", Some("Wh")), ("0.4000000", Some("kWh"))] {
-        station.pass(300);
-        station.values(transaction, value, unit);
-    }
-    assert_eq!(station.energy_wh(), 400);
-    station.pass(300);
-    station.values(transaction, "0.5", None);
-    assert_eq!(station.energy_wh(), 400, "a thousandth without a unit is not believed");
-    station.pass(300);
-    station.stop(transaction, 1_500);
-    assert_eq!(station.energy_wh(), 1_500);
-}
-
-#[test]
 fn transaction_ids_are_never_given_twice_10() {
     let mut station = Station::new(Version::V16);
     let mut seen = std::collections::BTreeSet::new();
@@ -411,44 +287,6 @@ fn transaction_ids_are_never_given_twice_10() {
         station.stop(transaction, 909_000 + round as i64);
     }
     assert_eq!(station.held(), 0);
-}
-
-#[test]
-fn a_transaction_name_that_comes_back_is_a_new_session_11() {
-    let mut station = Station::new(Version::V201);
-    for round in 1..=3 {
-        let at = station.now();
-        station.event_at("Started", "0", (Some("ACCT-0001"), Some(1_000)), &at);
-        station.pass(300);
-        station.event("Updated", "0", None, Some(1_500));
-        station.event_at("Started", "0", (Some("ACCT-0001"), Some(1_000)), &at);
-        station.pass(300);
-        station.event("Ended", "0", None, Some(2_000));
-        station.event_at("Started", "0", (Some("ACCT-0001"), Some(1_000)), &at);
-        assert_eq!((station.sessions().len(), station.captured(), station.held()), (round, 14 * round as i64, 0));
-        station.pass(60);
-    }
-    // One that never ended, because the charger lost its power.
-    station.event("Started", "0", Some("ACCT-0001"), Some(2_000));
-    station.pass(300);
-    station.event("Updated", "0", None, Some(2_500));
-    station = station.reconnects();
-    station.pass(60);
-    station.event("Started", "0", Some("ACCT-0001"), Some(2_500));
-    assert_eq!((station.sessions().len(), station.captured(), station.held()), (5, 3 * 14 + 7, 4_500));
-}
-
-#[test]
-fn a_constant_sequence_number_loses_nothing_and_a_repetition_adds_nothing_12() {
-    let mut station = Station::new(Version::V201);
-    station.event("Started", "tx", Some("ACCT-0001"), Some(0));
-    for wh in [500, 1_000, 1_500] {
-        station.pass(300);
-        for _ in 0..2 {
-            station.event("Updated", "tx", None, Some(wh));
-        }
-    }
-    assert_eq!((station.energy_wh(), station.sessions()[0].meter.sequence), (1_500, 3));
 }
 
 #[test]
@@ -472,36 +310,6 @@ fn a_session_that_is_wholly_in_the_past_is_billed_13() {
     let Stage::Closed(ended) = &session.stage else { panic!("{:?}", session.stage) };
     assert_eq!(ended.at.since(session.opened_at), TimeSpan::from_secs(3 * 3_600));
     assert_eq!((station.energy_wh(), station.captured(), station.held()), (3_000, 42, 0));
-}
-
-#[test]
-fn an_update_after_the_end_opens_and_changes_nothing_15() {
-    let mut station = Station::new(Version::V201);
-    station.event("Started", "tx", Some("ACCT-0001"), Some(0));
-    station.pass(300);
-    let late = station.now();
-    station.pass(300);
-    station.event("Ended", "tx", None, Some(1_000));
-    station.event_at("Updated", "tx", (None, Some(500)), &late);
-    station.event_at("Updated", "tx", (Some("ACCT-0001"), Some(500)), &late);
-    station.event("Updated", "tx", Some("ACCT-0001"), Some(5_000));
-    assert_eq!((station.sessions().len(), station.captured(), station.held()), (1, 14, 0));
-}
-
-#[test]
-fn a_refused_token_has_a_number_that_a_repetition_gets_again_17() {
-    let mut station = Station::new(Version::V16);
-    let at = station.now();
-    for token in ["NOBODY", "ACCT-NONE", ""] {
-        let (transaction, status) = station.start(token, 5, &at);
-        assert!(transaction > 0 && status != ACCEPTED, "{token}");
-        station = station.crash();
-        assert_eq!(station.start(token, 5, &at), (transaction, status.clone()), "{token}");
-        station.values(transaction, "100", None);
-        station.stop(transaction, 200);
-        assert_eq!(station.start(token, 5, &at).0, transaction, "{token}");
-    }
-    assert_eq!((station.captured(), station.held()), (0, 0));
 }
 
 #[test]
@@ -560,37 +368,6 @@ fn a_stop_is_ordered_again_after_a_restart_of_the_gate_27() {
 }
 
 #[test]
-fn a_beginning_without_a_register_counts_from_the_first_reading() {
-    let mut station = Station::new(Version::V201);
-    station.event("Started", "tx", Some("ACCT-0001"), None);
-    station.pass(300);
-    station.event("Updated", "tx", None, Some(424_617));
-    station.pass(300);
-    station.event("Updated", "tx", None, Some(425_617));
-    assert_eq!(station.energy_wh(), 1_000);
-    station.pass(300);
-    station.event("Ended", "tx", None, Some(425_717));
-    assert_eq!((station.energy_wh(), station.captured(), station.held()), (1_100, 15, 0));
-}
-
-#[test]
-fn a_clock_that_is_set_back_makes_no_negative_time_and_loses_no_energy_34() {
-    let mut station = Station::new(Version::V201);
-    station.event("Started", "tx", Some("ACCT-0001"), Some(0));
-    station.pass(600);
-    station.event("Updated", "tx", None, Some(1_000));
-    station.pass(600);
-    let hour_ago = station.scene.now.wall.saturating_add(TimeSpan::from_secs(-3_600)).to_rfc3339();
-    station.event_at("Updated", "tx", (None, Some(2_000)), &hour_ago);
-    assert_eq!(station.energy_wh(), 2_000);
-    station.pass(600);
-    station.event_at("Ended", "tx", (None, Some(3_000)), "1970-01-01T00:00:30Z");
-    let session = station.sessions()[0];
-    assert!(matches!(&session.stage, Stage::Closed(ended) if ended.at == station.scene.now.wall));
-    assert_eq!((station.energy_wh(), session.meter.suspects), (3_000, 0));
-}
-
-#[test]
 fn a_session_that_ended_on_an_estimate_is_corrected_by_its_late_stop_14() {
     let mut station = Station::new(Version::V16);
     let at = station.now();
@@ -609,26 +386,6 @@ fn a_session_that_ended_on_an_estimate_is_corrected_by_its_late_stop_14() {
     station.calls("StopTransaction", &payload);
     station.pass(7_200);
     assert_eq!((station.energy_wh(), station.captured(), station.held()), (1_000, 14, 0));
-}
-
-#[test]
-fn a_start_that_is_repeated_on_another_connection_while_it_is_decided_has_one_hold() {
-    let mut station = Station::new(Version::V21);
-    let started = json!([2, "a", "TransactionEvent", {"eventType": "Started", "timestamp": station.now(),
-        "triggerReason": "Authorized", "seqNo": 0, "transactionInfo": {"transactionId": "tx"},
-        "idToken": {"idToken": "tok_visa", "type": "DirectPayment"}}]);
-    assert!(station.send(&started.to_string()).is_empty(), "it is not decided");
-    let authorize = station.scene.asked();
-    station = station.reconnects();
-    assert!(station.send(&started.to_string()).is_empty());
-    station.scene.approve(&authorize);
-    let mut reply = Vec::new();
-    station.deliver(Vec::new(), &mut reply);
-    reply.extend(station.wakes());
-    let answers = station.sort_out(reply);
-    let [answer] = &answers[..] else { panic!("{answers:?}") };
-    assert_eq!(answer["idTokenInfo"]["status"], ACCEPTED);
-    assert_eq!((station.sessions().len(), station.held()), (1, 4_500));
 }
 
 #[test]
